@@ -1,0 +1,226 @@
+"""The public calls: what the command line and Python users share."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from neurocodec import bitstream, images, weights
+from neurocodec.bitstream import Header
+from neurocodec.errors import ModelError, NeurocodecError, StreamError
+from neurocodec.weights import Model
+
+if TYPE_CHECKING:
+    from neurocodec.codec import Codec
+
+DEFAULT_MODEL = "conv-lstm"
+DEFAULT_PASSES = 8  # 1 bpp: visually close to the original, room to cut
+Progress = Callable[[int, int], None]
+Octets = bytes  # `bytes` is also the name of an option
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a stream says of itself without being decoded.
+
+    model: architecture name; width, height: pixels; passes: whole ones; bytes: of the stream; bpp: of the stream;
+    pass_bytes: payload bytes of each pass, the last one perhaps cut; container: False for a header-less stream.
+    """
+
+    model: str
+    width: int
+    height: int
+    passes: int
+    bytes: int
+    bpp: float
+    pass_bytes: list[int]
+    container: bool
+
+
+def load(model: str | os.PathLike = DEFAULT_MODEL) -> "Codec":
+    """The codec of a model, its weights in memory. Raises ModelError."""
+    return _codec(weights.find(model))
+
+
+def list_models() -> list[Model]:
+    """The models that came with the package."""
+    return weights.shipped()
+
+
+def encode(
+    image: images.Source,
+    *,
+    model: str | os.PathLike | None = None,
+    passes: int | None = None,
+    bytes: int | None = None,
+    bpp: float | None = None,
+    ssim: float | None = None,
+    headerless: bool = False,
+    checksum: bool = False,
+    progress: Progress | None = None,
+) -> Octets:
+    """Encode a picture (path, bytes, binary file, PIL image or uint8 array) to a stream.
+
+    At most one of: passes (default 8); bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass
+    that does. headerless leaves only the payload, without size, model and alpha. checksum protects the payload.
+    progress is called with (passes done, passes expected).
+    Raises NeurocodecError for a picture or a request that cannot be served, ModelError for a model that is not here.
+    """
+    if sum(value is not None for value in (passes, bytes, bpp, ssim)) > 1:
+        raise NeurocodecError("at most one of passes, bytes, bpp and ssim can be asked for")
+    found = weights.find(model or DEFAULT_MODEL)
+    layout = found.architecture.layout
+    if passes is None:
+        passes = layout.max_passes if ssim is not None else DEFAULT_PASSES
+    if not 1 <= passes <= layout.max_passes:
+        raise NeurocodecError(f"passes must be 1 to {layout.max_passes}")
+    if ssim is not None and not 0 < ssim <= 1:
+        raise NeurocodecError("an SSIM target must be above 0 and at most 1")
+    picture = images.load(image)
+    width, height = picture.width, picture.height
+    size = layout.pass_bytes(width, height)
+
+    def container(payload: Octets) -> Octets:
+        if headerless:
+            return payload
+        alpha = None if picture.alpha is None else bitstream.pack_alpha(picture.alpha)
+        return bitstream.write(Header(found.architecture.number, found.fingerprint, width, height, alpha, checksum), payload)
+
+    room = None
+    if bytes is not None or bpp is not None:
+        budget = bytes if bytes is not None else int(bpp * width * height / 8)
+        room = _room(budget, lambda n: len(container(b"\0" * n)))
+        passes = min(-(-room // size), layout.max_passes)
+    target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
+    codes = []
+    for done in _codec(found).encode(picture):
+        codes.append(done.codes)
+        if progress:
+            progress(len(codes), passes)
+        if len(codes) == passes:
+            break
+        if target is not None:
+            from neurocodec import metrics
+
+            shown = images.to_image(done.picture(width, height))
+            if metrics.ssim(np.asarray(target), np.asarray(shown)) >= ssim:
+                break
+    return container(bitstream.pack_codes(codes)[:room])
+
+
+def _room(budget: int, total: Callable[[int], int]) -> int:
+    """The largest payload that keeps the stream within the budget. Raises NeurocodecError when it is empty."""
+    room = budget - total(0)
+    while room > 0 and total(room) > budget:  # a longer payload may need a longer length field
+        room -= 1
+    if room < 1:
+        raise NeurocodecError(f"a budget of {budget} bytes is too small: {total(1)} are the least for this picture")
+    return room
+
+
+def decode(
+    data: Octets,
+    *,
+    passes: int | None = None,
+    bytes: int | None = None,
+    model: str | os.PathLike | None = None,
+    size: tuple[int, int] | None = None,
+) -> Image.Image:
+    """Decode a stream, or only its first passes or bytes, to a PIL image, mode RGB, or RGBA where alpha was kept.
+
+    A header-less stream needs its size (width, height) and, unless it is the default, its model; a container needs a
+    model only when its weights did not come with the package.
+    Raises StreamError for bytes that are not a valid stream, ModelError for a model that is not here.
+    """
+    if passes is not None and passes < 1:
+        raise NeurocodecError("passes must be at least 1")
+    header, payload = _open(data[:bytes], model, size)
+    found = _model_of(header, model)
+    layout = found.architecture.layout
+    if passes is not None:
+        payload = payload[: passes * layout.pass_bytes(header.width, header.height)]
+    if not payload:
+        raise StreamError("there is no payload to decode")
+    alpha = None if header.alpha is None else bitstream.unpack_alpha(header.alpha, header.width, header.height)
+    codes = bitstream.unpack_codes(payload, layout, header.width, header.height)
+    for last in _codec(found).decode(codes, header.width, header.height):
+        last.state
+    return images.to_image(replace(last.picture(header.width, header.height), alpha=alpha))
+
+
+def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None = None) -> Info:
+    """What a stream says of itself; of a header-less one when its size (and model) are given. Raises StreamError."""
+    header, payload = _open(data, model, size)
+    architecture = weights.architecture_of(header.model)
+    width, height = header.width, header.height
+    whole = architecture.layout.pass_bytes(width, height)
+    sizes = [len(code) // 8 for code in bitstream.unpack_codes(payload, architecture.layout, width, height)]
+    return Info(
+        architecture.name,
+        width,
+        height,
+        sum(n == whole for n in sizes),
+        len(data),
+        8 * len(data) / (width * height),
+        sizes,
+        size is None,
+    )
+
+
+def truncate(data: Octets, *, passes: int | None = None, bytes: int | None = None, bpp: float | None = None) -> Octets:
+    """A shorter stream, cut without decoding: to whole passes, or to a hard limit in bytes or bpp on the whole stream.
+
+    Raises StreamError for bytes that are not a valid container, NeurocodecError for a budget that is too small.
+    """
+    if sum(value is not None for value in (passes, bytes, bpp)) != 1:
+        raise NeurocodecError("exactly one of passes, bytes and bpp must be asked for")
+    header, payload = bitstream.read(data)
+    layout = weights.architecture_of(header.model).layout
+    if passes is not None:
+        if passes < 1:
+            raise NeurocodecError("passes must be at least 1")
+        room = passes * layout.pass_bytes(header.width, header.height)
+    else:
+        budget = bytes if bytes is not None else int(bpp * header.width * header.height / 8)
+        room = _room(budget, lambda n: len(bitstream.write(header, b"\0" * n)))
+    return bitstream.write(header, payload[:room])
+
+
+def pack(payload: Octets, *, size: tuple[int, int], model: str | None = None, checksum: bool = False) -> Octets:
+    """A container around a header-less payload. Raises StreamError when it does not fit the size."""
+    header, payload = _open(payload, model, size)
+    info(payload, model=model, size=size)
+    return bitstream.write(replace(header, checksum=checksum), payload)
+
+
+def unpack(data: Octets) -> Octets:
+    """The header-less payload of a container; size, model and alpha are left behind. Raises StreamError."""
+    return bitstream.read(data)[1]
+
+
+def _open(data: Octets, model: str | os.PathLike | None, size: tuple[int, int] | None) -> tuple[Header, Octets]:
+    """Header and payload of a container, or of a header-less stream when a size is given."""
+    if size is None:
+        return bitstream.read(data)
+    bitstream.check_size(*size)
+    found = weights.find(model or DEFAULT_MODEL)
+    return Header(found.architecture.number, found.fingerprint, *size), data
+
+
+def _model_of(header: Header, model: str | os.PathLike | None) -> Model:
+    """The model that decodes. Raises ModelError when the one asked for has other weights than the stream names."""
+    if model is None:
+        return weights.find_for(header.model, header.fingerprint)
+    found = weights.find(model)
+    if (found.architecture.number, found.fingerprint) != (header.model, header.fingerprint):
+        raise ModelError(f"the stream was written with other weights than {found.name} (fingerprint {header.fingerprint:04x})")
+    return found
+
+
+def _codec(model: Model) -> "Codec":
+    from neurocodec.codec import Codec
+
+    return Codec(weights.network(model.path), model.architecture.layout)

@@ -1,0 +1,259 @@
+"""The command line: words only. Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 not a valid stream, 4 no model."""
+
+import base64
+import binascii
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+import neurocodec
+from neurocodec import _batch, images
+from neurocodec.errors import StreamError
+from neurocodec.models import ARCHITECTURES
+
+
+class Size(click.ParamType):
+    """WIDTHxHEIGHT in pixels."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        width, x, height = str(value).partition("x")
+        if not (x and width.isdecimal() and height.isdecimal() and len(value) < 20):
+            self.fail(f"{value!r} is not a size such as 640x480", param, ctx)
+        return int(width), int(height)
+
+
+def _options(*options: Callable) -> Callable:
+    def add(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_files = _options(
+    click.argument("inputs", nargs=-1, metavar="IN..."),
+    click.option("-o", "--output", metavar="OUT", help="Output file, - for stdout, a folder for several inputs."),
+    click.option("-r", "--recursive", metavar="DIR", help="Work on every file below a folder."),
+    click.option("-f", "--force", is_flag=True, help="Overwrite existing files."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object per input on stdout."),
+)
+_model = click.option("-m", "--model", help="A model's name or its .safetensors file.")
+_size = click.option("--size", type=Size(), help="Size of the picture in a header-less stream.")
+_passes = click.option("--passes", type=click.IntRange(min=1), help="Number of passes.")
+_bytes = click.option("--bytes", "max_bytes", type=click.IntRange(min=1), help="Hard limit in bytes, header included.")
+_bpp = click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="The same in bits per pixel.")
+_base64 = click.option("--base64", "as_text", is_flag=True, help="The stream is base64 text.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(neurocodec.__version__)
+def main() -> None:
+    """Progressive neural image codec: every prefix of a stream is a picture.
+
+    \b
+    neurocodec encode photo.jpg                   writes photo.nci
+    neurocodec encode photo.jpg --bytes 20000     at most 20,000 bytes, header included
+    neurocodec decode photo.nci                   writes photo.png
+    neurocodec truncate photo.nci -o small.nci --bytes 5000
+
+    Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 not a valid stream, 4 model or weights missing, 130 interrupted.
+    """
+    warnings.showwarning = lambda message, *_, **__: click.echo(f"neurocodec: warning: {message}", err=True)
+
+
+@main.command()
+@_files
+@_options(_model, _passes, _bytes, _bpp, _base64)
+@click.option("--ssim", type=click.FloatRange(0, 1, min_open=True), help="Stop at the first pass that reaches this SSIM.")
+@click.option("--headerless", is_flag=True, help="Payload only; its size and model travel apart, alpha is lost.")
+@click.option("--checksum", is_flag=True, help="Protect the payload by its length and CRC-32.")
+def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text, ssim, headerless, checksum):
+    """Encode pictures to streams (.nci), by default with 8 passes (1 bpp)."""
+    _at_most_one(passes=passes, bytes=max_bytes, bpp=bpp, ssim=ssim)
+
+    def work(source: str) -> tuple[bytes, dict[str, Any]]:
+        picture = images.load(sys.stdin.buffer if source == "-" else source)
+        begin = time.perf_counter()
+        with _progress(source) as progress:
+            stream = neurocodec.encode(
+                picture,
+                model=model,
+                passes=passes,
+                bytes=max_bytes,
+                bpp=bpp,
+                ssim=ssim,
+                headerless=headerless,
+                checksum=checksum,
+                progress=progress,
+            )
+        facts = {"seconds": round(time.perf_counter() - begin, 4)}
+        size = (picture.width, picture.height) if headerless else None
+        facts |= _facts(neurocodec.info(stream, model=model if headerless else None, size=size))
+        return base64.b64encode(stream) + b"\n" if as_text else stream, facts
+
+    suffix = ".txt" if as_text else _batch.PAYLOAD if headerless else _batch.CONTAINER
+    _batch.run(work, inputs, recursive, _batch.PICTURES, output, suffix, force, as_json)
+
+
+@main.command()
+@_files
+@_options(_model, _size, _passes, _base64)
+@click.option("--bytes", "max_bytes", type=click.IntRange(min=1), help="Use only so many bytes of the stream.")
+def decode(inputs, output, recursive, force, as_json, model, size, passes, as_text, max_bytes):
+    """Decode streams to pictures (.png, or what the suffix of -o says)."""
+    _at_most_one(passes=passes, bytes=max_bytes)
+    suffix = Path(output).suffix if output and output != "-" and not (recursive or Path(output).is_dir()) else ""
+
+    def work(source: str) -> tuple[bytes, dict[str, Any]]:
+        data = _stream(source, as_text)[:max_bytes]
+        begin = time.perf_counter()
+        image = neurocodec.decode(data, passes=passes, model=model, size=size)
+        facts = {"seconds": round(time.perf_counter() - begin, 4)}
+        facts |= _facts(neurocodec.info(data, model=model, size=size))
+        facts["passes"] = min(facts["passes"], passes or facts["passes"])
+        return images.encode_image(image, suffix or ".png"), facts
+
+    _batch.run(work, inputs, recursive, _batch.STREAMS, output, suffix or ".png", force, as_json)
+
+
+@main.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per input on stdout.")
+@_options(_model, _size, _base64)
+def info(inputs, as_json, model, size, as_text):
+    """Say what streams hold, without decoding them."""
+
+    def work(source: str) -> tuple[None, dict[str, Any]]:
+        return None, asdict(neurocodec.info(_stream(source, as_text), model=model, size=size))
+
+    _batch.run(work, inputs, None, (), None, "", False, as_json)
+
+
+@main.command()
+@_files
+@_options(_passes, _bytes, _bpp, _base64)
+def truncate(inputs, output, recursive, force, as_json, passes, max_bytes, bpp, as_text):
+    """Cut streams to a prefix, without decoding them."""
+    _at_most_one(passes=passes, bytes=max_bytes, bpp=bpp)
+    if passes is max_bytes is bpp:
+        raise click.UsageError("one of --passes, --bytes and --bpp is needed")
+    if output is None:
+        raise click.UsageError("-o is needed: nothing is cut in place")
+
+    def work(source: str) -> tuple[bytes, dict[str, Any]]:
+        stream = neurocodec.truncate(_stream(source, as_text), passes=passes, bytes=max_bytes, bpp=bpp)
+        return base64.b64encode(stream) + b"\n" if as_text else stream, asdict(neurocodec.info(stream))
+
+    _batch.run(work, inputs, recursive, _batch.STREAMS, output, _batch.CONTAINER, force, as_json)
+
+
+@main.command()
+@_files
+@_model
+@click.option("--size", type=Size(), required=True, help="Size of the picture.")
+@click.option("--checksum", is_flag=True, help="Protect the payload by its length and CRC-32.")
+def pack(inputs, output, recursive, force, as_json, model, size, checksum):
+    """Put header-less payloads into containers."""
+
+    def work(source: str) -> tuple[bytes, dict[str, Any]]:
+        stream = neurocodec.pack(_stream(source), size=size, model=model, checksum=checksum)
+        return stream, asdict(neurocodec.info(stream))
+
+    _batch.run(work, inputs, recursive, (_batch.PAYLOAD,), output, _batch.CONTAINER, force, as_json)
+
+
+@main.command()
+@_files
+def unpack(inputs, output, recursive, force, as_json):
+    """Take the header-less payloads out of containers."""
+
+    def work(source: str) -> tuple[bytes, dict[str, Any]]:
+        data = _stream(source)
+        facts = asdict(neurocodec.info(data))
+        payload = neurocodec.unpack(data)
+        size = (facts["width"], facts["height"])
+        return payload, facts | {"bytes": len(payload), "bpp": 8 * len(payload) / (size[0] * size[1]), "container": False}
+
+    _batch.run(work, inputs, recursive, _batch.STREAMS, output, _batch.PAYLOAD, force, as_json)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model on stdout.")
+def models(as_json):
+    """List the models."""
+    shipped = neurocodec.list_models()
+    without = [a for a in ARCHITECTURES.values() if a.name not in {m.architecture.name for m in shipped}]
+    for name, architecture, card in [
+        *((m.name, m.architecture, m.card) for m in shipped),
+        *((a.name, a, None) for a in without),
+    ]:
+        cost = (card or {}).get("cost", {})
+        row = {
+            "name": name,
+            "id": architecture.number,
+            "summary": architecture.summary,
+            "weights": card is not None,
+            "parameters": cost.get("parameters"),
+            "kmac_per_pixel": cost.get("kmac_per_pixel"),
+        }
+        click.echo(json.dumps(row) if as_json else f"{name:20} {architecture.number:3}  {architecture.summary}")
+
+
+@main.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="Folder, tar archive or file of photos; thumbs:PATH for mosaics of 32x32 thumbnails. May be repeated.",
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Checkpoint, log, weights.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, help="Time budget.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out; its minutes count.")
+def train(config, data, out, minutes, device, resume):
+    """Train a model as a configuration file says, and export weights with their card."""
+    from neurocodec.train.run import run
+
+    _batch.guard(lambda: run(config, list(data), out, minutes, device, resume, lambda line: click.echo(json.dumps(line))))
+
+
+def _at_most_one(**options: Any) -> None:
+    if sum(value is not None for value in options.values()) > 1:
+        raise click.UsageError(f"at most one of {', '.join('--' + name for name in options)} can be given")
+
+
+def _facts(info: neurocodec.Info) -> dict[str, Any]:
+    return {k: v for k, v in asdict(info).items() if k not in ("pass_bytes", "container")}
+
+
+def _stream(source: str, as_text: bool = False) -> bytes:
+    data = _batch.read(source)
+    if not as_text:
+        return data
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise StreamError("not base64 text") from None
+
+
+@contextmanager
+def _progress(source: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1000, label=source, file=sys.stderr) as bar:
+        yield lambda done, expected: bar.update(1000 * done // expected - bar.pos)

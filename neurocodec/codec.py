@@ -1,0 +1,153 @@
+"""Class Codec: Picture <-> codes, pass by pass. It knows networks only through the protocol below.
+
+Large pictures go through each step of a network in strips with a halo as wide as the step's reach, so memory is
+bounded and the result is that of the whole picture, up to rounding: there are no seams to hide.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurocodec.bitstream import UNIT, RawPasses
+from neurocodec.images import Picture
+
+STRIP_PIXELS = 1 << 21
+_State = tuple[Tensor, ...]
+
+
+class PassNetwork(Protocol):
+    """What a network of raw passes offers; shapes are those of `models/conv_lstm.py`."""
+
+    reach: int  # pixels to each side that one step looks at, at most; a multiple of 32
+
+    def initial(self, like: Tensor) -> tuple[_State, _State, Tensor]: ...
+    def encoder_step(self, x: Tensor, y: Tensor, t: int, state: _State, known: Tensor) -> tuple[Tensor, _State]: ...
+    def decoder_step(self, codes: Tensor, t: int, state: _State) -> _State: ...
+    def synthesis(self, state: _State) -> Tensor: ...
+
+
+@dataclass
+class Pass:
+    """One pass: its `codes`, a 1-D boolean array in stream order, and what is known after it.
+
+    `state` and `padded` are made when first asked for, which must be before the next pass is asked for.
+    """
+
+    codes: np.ndarray
+    _step: Callable[[], _State]
+    _synthesis: Callable[[_State], Tensor]
+
+    @cached_property
+    def state(self) -> _State:
+        """The decoder's state after this pass."""
+        return self._step()
+
+    @cached_property
+    def padded(self) -> Tensor:
+        """The padded picture after this pass, float32 (1, 3, H, W), about [0, 1], not clipped."""
+        return self._synthesis(self.state)
+
+    def picture(self, width: int, height: int) -> Picture:
+        """The picture after this pass, cropped to its size."""
+        return Picture(self.padded[0, :, :height, :width].clamp(0, 1).numpy())
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A network and the layout of its passes."""
+
+    network: PassNetwork
+    layout: RawPasses
+
+    def encode(self, picture: Picture) -> Iterator[Pass]:
+        """Passes of a picture, as many as the layout allows; stop asking when there are enough."""
+        x = _pad(picture)
+        encoder, decoder, grey = self.network.initial(x)
+
+        def code(t: int, last: Pass | None) -> np.ndarray:
+            y, known = (grey, decoder[0]) if last is None else (last.padded, last.state[0])
+            codes = torch.empty(1, *self.layout.code_shape(picture.width, picture.height))
+
+            def step(x: Tensor, y: Tensor, known: Tensor, *state: Tensor) -> _State:
+                codes, state = self.network.encoder_step(x, y, t, state, known)
+                return codes, *state
+
+            self._sweep(step, (x, y, known, *encoder), (codes, *encoder), x.shape)
+            return codes.numpy().reshape(-1) > 0
+
+        return self._passes(code, picture.width, picture.height)
+
+    def decode(self, codes: Iterable[np.ndarray], width: int, height: int) -> Iterator[Pass]:
+        """Passes of a stream; the last may lack bits at its end. A picture is only made of a pass that is asked for it."""
+        source = iter(codes)
+        return self._passes(lambda t, last: next(source, None), width, height)
+
+    def _passes(
+        self, code: Callable[[int, Pass | None], np.ndarray | None], width: int, height: int
+    ) -> Iterator[Pass]:
+        """The loop that encoding and decoding share: they differ in where the codes of pass t come from."""
+        shape = self.layout.code_shape(width, height)
+        like = torch.zeros(()).expand(1, 3, *(n * self.layout.stride for n in shape[1:]))
+        _, decoder, _ = self.network.initial(like)
+
+        def synthesis(state: _State) -> Tensor:
+            y = torch.empty(like.shape)
+            self._sweep(lambda *state: (self.network.synthesis(state),), state, (y,), like.shape)
+            return y
+
+        last = None
+        for t in range(self.layout.max_passes):
+            codes = code(t, last)
+            if codes is None:
+                return
+            if last is not None:
+                decoder = last.state
+
+            def step(t: int = t, codes: np.ndarray = codes, state: _State = decoder) -> _State:
+                bits = torch.zeros(1, *shape)  # 0: not known
+                bits.view(-1)[: len(codes)] = torch.from_numpy(np.where(codes, np.float32(1), np.float32(-1)))
+                self._sweep(lambda b, *s: self.network.decoder_step(b, t, s), (bits, *state), state, like.shape)
+                return state
+
+            last = Pass(codes, step, synthesis)
+            yield last
+
+    @torch.no_grad()
+    def _sweep(self, step: Callable[..., _State], inputs: _State, outputs: _State, shape: torch.Size) -> None:
+        """outputs <- step(*inputs), strip by strip; a tensor may be both input and output.
+
+        All tensors show the same picture of `shape` (1, 3, H, W), each as (1, C, H / k, W / k) with a k of its own.
+        The rows of a strip's upper halo are kept from before they were overwritten.
+        """
+        height, width = shape[2:]
+        halo = self.network.reach
+        strip = max(halo, STRIP_PIXELS // width // UNIT * UNIT)
+        kept: list[Tensor] = []
+        for top in range(0, height, strip):
+            bottom = min(top + strip, height)
+            windows = [_rows(t, top, min(bottom + halo, height), height) for t in inputs]
+            if top:
+                windows = [torch.cat(pair, 2) for pair in zip(kept, windows, strict=True)]
+            if bottom < height:
+                kept = [_rows(t, bottom - halo, bottom, height).clone() for t in inputs]
+            above = halo if top else 0
+            for out, result in zip(outputs, step(*windows), strict=True):
+                k = height // out.shape[2]
+                _rows(out, top, bottom, height).copy_(result[:, :, above // k :][:, :, : (bottom - top) // k])
+
+
+def _rows(t: Tensor, top: int, bottom: int, height: int) -> Tensor:
+    """View of the rows of t that show rows top .. bottom of a picture `height` pixels high."""
+    k = height // t.shape[2]
+    return t[:, :, top // k : bottom // k]
+
+
+def _pad(picture: Picture) -> Tensor:
+    """float32 (1, 3, H, W), the last row and column repeated up to multiples of UNIT."""
+    short = [(0, 0)] + [(0, -n % UNIT) for n in picture.rgb.shape[1:]]
+    return torch.from_numpy(np.pad(picture.rgb, short, mode="edge"))[None]

@@ -1,0 +1,130 @@
+"""Weights on disk: which there are, their fingerprints, networks made of them, and how they are written.
+
+A model `architecture` or `architecture.tag` is a file `<model>.safetensors` (fp16 or fp32 tensors; metadata says the
+architecture and its configuration) with a card `<model>.toml` beside it. A path to such a file is a model, too.
+"""
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from neurocodec.errors import ModelError
+from neurocodec.models import ARCHITECTURES, Architecture
+
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights that are here: `name` as the user says it, the file, and its architecture's entry."""
+
+    name: str
+    path: Path
+    architecture: Architecture
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The model card; empty when there is none."""
+        path = self.path.with_suffix(".toml")
+        return tomllib.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def fingerprint(self) -> int:
+        """The first 16 bits of the file's SHA-256."""
+        return _fingerprint(self.path, self.path.stat().st_mtime_ns)
+
+
+def _directory() -> Path:
+    """Installed packages carry the weights inside; in a source tree they lie in `models/` beside the package."""
+    package = Path(__file__).parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def shipped() -> list[Model]:
+    """All models that came with the package, by name."""
+    files = sorted(_directory().glob("*" + _SUFFIX), key=lambda p: p.name.removesuffix(_SUFFIX))
+    return [find(p.name.removesuffix(_SUFFIX)) for p in files]
+
+
+def find(name: str | os.PathLike) -> Model:
+    """The model of that name, or in that .safetensors file. Raises ModelError when it is not here."""
+    text = os.fspath(name)
+    if text.endswith(_SUFFIX):
+        path = Path(text)
+        if not path.is_file():
+            raise ModelError(f"no weights file {text}")
+        return Model(text, path, _architecture(_metadata(path).get("architecture", "")))
+    architecture = _architecture(text.partition(".")[0])
+    path = _directory() / (text + _SUFFIX)
+    if not path.is_file():
+        raise ModelError(f"no weights for model {text!r}")
+    return Model(text, path, architecture)
+
+
+def find_for(number: int, fingerprint: int) -> Model:
+    """The shipped model that wrote a stream. Raises ModelError when there is none with that number and fingerprint."""
+    architecture_of(number)
+    for model in shipped():
+        if model.architecture.number == number and model.fingerprint == fingerprint:
+            return model
+    raise ModelError(f"written with other weights (fingerprint {fingerprint:04x}); name their file with -m")
+
+
+def architecture_of(number: int) -> Architecture:
+    """The registry's entry for a model number. Raises ModelError when it is not known."""
+    for architecture in ARCHITECTURES.values():
+        if architecture.number == number:
+            return architecture
+    raise ModelError(f"model number {number} is not known")
+
+
+@lru_cache(maxsize=4)
+def network(path: Path) -> Any:
+    """The network in a weights file: a torch module in float32, in evaluation mode. Raises ModelError."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    metadata = _metadata(path)
+    try:
+        net = _architecture(metadata.get("architecture", "")).build(**json.loads(metadata["config"]))
+        net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"weights file {path}: {' '.join(str(error).split())[:200]}") from None
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def save(net: Any, architecture: str, path: Path) -> None:
+    """Write a network's weights in fp16 with its configuration."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in net.state_dict().items()}
+    save_file(tensors, path, {"architecture": architecture, "config": json.dumps(net.config, sort_keys=True)})
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise ModelError(f"no model named {name!r}; there are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a weights file: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(path: Path, modified: int) -> int:
+    return int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:2], "big")
