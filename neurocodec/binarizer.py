@@ -1,39 +1,74 @@
-"""Binarizer: real activations in (-1, 1) to bits in {-1, +1} (arXiv 1511.06085, section 3.1)."""
+"""Binarizer: real latents to planes of bits in {-1, +1}, and back (after arXiv 1511.06085, section 3.1).
+
+The paper takes one bit of each tanh unit. Here a unit may give several, by successive approximation: bit k says on which
+side of what is known so far the value lies, and weighs 2^-(k+1). With depth 1 everywhere it is the paper's binarizer.
+Learning to count in binary is hard for a network whose every bit is a unit of its own; this one counts by construction.
+
+`depths` says how many bits each channel gets. Bits are ordered plane by plane, the planes by channel, so a prefix of a
+pass knows the coarse values of all channels before the fine value of any.
+"""
 
 import torch
 from torch import Tensor
 
+Depths = tuple[int, ...]
 
-class _Sign(torch.autograd.Function):
-    """sign(x) with sign(0) = +1 and the gradient of the identity (straight-through)."""
+
+def _planes(depths: Depths) -> list[tuple[int, int]]:
+    """(channel, k) of every bit, in stream order."""
+    return [(c, k) for k in range(max(depths)) for c, depth in enumerate(depths) if depth > k]
+
+
+def _weights(depths: Depths, like: Tensor) -> Tensor:
+    """Matrix (channels, bits) that turns bits into values."""
+    matrix = like.new_zeros(len(depths), sum(depths))
+    for i, (c, k) in enumerate(_planes(depths)):
+        matrix[c, i] = 0.5 ** (k + 1)
+    return matrix
+
+
+class _Approximate(torch.autograd.Function):
+    """Values in (-1, 1) to bits; backwards, `from_bits` followed by this passes a gradient unchanged (straight-through)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+    def forward(ctx, values: Tensor, depths: Depths) -> Tensor:
+        rest, bits = values.clone(), []
+        for c, k in _planes(depths):
+            bit = torch.where(rest[:, c] >= 0, 1.0, -1.0).to(values.dtype)
+            rest[:, c] -= bit * 0.5 ** (k + 1)
+            bits.append(bit)
+        ctx.weights = _weights(depths, values)
+        return torch.stack(bits, 1)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return grad
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        share = ctx.weights / (ctx.weights**2).sum(1, keepdim=True)
+        return torch.einsum("nbhw,cb->nchw", grad, share.to(grad.dtype)), None
 
 
-def binarize(logits: Tensor, noise: float = 0.0) -> Tensor:
-    """Turn logits into bits.
+def to_bits(logits: Tensor, depths: Depths, noise: float = 0.0) -> Tensor:
+    """Bits of tanh(logits): float (N, channels, h, w) to (N, sum(depths), h, w) in {-1, +1}.
 
-    logits: float, any shape, unbounded. noise: width of the stochastic rounding; 1 rounds tanh(logits) = v up
-    with probability (1 + v) / 2 as in the paper's training, 0 takes the sign as in use, values between narrow
-    the noise. Returns the same shape and dtype, every value -1 or +1; the gradient is that of tanh.
+    noise: width of the stochastic rounding in training, in steps of each channel's last bit. With 1 and depth 1, v is
+    rounded up with probability (1 + v) / 2, as in the paper; 0 rounds as in use.
     """
-    v = torch.tanh(logits)
+    values = torch.tanh(logits)
     if noise:
-        v = v + noise * (2 * torch.rand_like(v) - 1)
-    return _Sign.apply(v)
+        step = torch.tensor([2.0 ** (1 - d) for d in depths], device=logits.device).view(1, -1, 1, 1)
+        values = values + noise * step * (2 * torch.rand_like(values) - 1)
+    return _Approximate.apply(values, depths)
 
 
-def keep_prefix(codes: Tensor, counts: Tensor) -> Tensor:
-    """Zero (make unknown) all but the first bits of each pass, in stream order (bit by bit, each in raster order).
+def from_bits(bits: Tensor, depths: Depths) -> Tensor:
+    """Values (N, channels, h, w) in (-1, 1) of bits (N, sum(depths), h, w) in {-1, 0, +1}, 0 for one that is not known."""
+    return torch.einsum("nbhw,cb->nchw", bits, _weights(depths, bits))
 
-    codes: float (N, B, h, w) in {-1, +1}. counts: int (N,), bits kept, 0 .. B*h*w. Returns (N, B, h, w) in {-1, 0, +1}.
+
+def keep_prefix(bits: Tensor, counts: Tensor) -> Tensor:
+    """Forget all but the first bits of each pass, in stream order: bit by bit, each in raster order.
+
+    bits: (N, B, h, w) in {-1, +1}. counts: int (N,), bits kept, 0 .. B*h*w. Returns (N, B, h, w) in {-1, 0, +1}.
     """
-    n, b, h, w = codes.shape
-    position = torch.arange(b * h * w, device=codes.device).view(1, b, h, w)
-    return codes * (position < counts.view(n, 1, 1, 1))
+    n, b, h, w = bits.shape
+    position = torch.arange(b * h * w, device=bits.device).view(1, b, h, w)
+    return bits * (position < counts.view(n, 1, 1, 1))

@@ -14,7 +14,6 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from neurocodec.bitstream import check_size
 from neurocodec.errors import NeurocodecError, StreamError
 
-Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray
 _OPAQUE_ONLY = {"JPEG", "BMP", "PPM"}
 
 
@@ -37,11 +36,17 @@ class Picture:
         return self.rgb.shape[1]
 
 
+Source = str | os.PathLike | bytes | BinaryIO | Image.Image | np.ndarray | Picture
+
+
 def load(source: Source) -> Picture:
     """The picture in a file (path, bytes or binary file), a PIL image or a uint8 array (H, W), (H, W, 3), (H, W, 4).
 
+    A Picture is returned as it is.
     Animations give their first frame, with a warning. Raises NeurocodecError when it cannot be read or is too large.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,), (4,)):
             raise NeurocodecError("an array must be uint8 of shape (H, W), (H, W, 3) or (H, W, 4)")

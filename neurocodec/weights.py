@@ -93,7 +93,7 @@ def network(path: Path) -> Any:
 
     metadata = _metadata(path)
     try:
-        net = _architecture(metadata.get("architecture", "")).build(**json.loads(metadata["config"]))
+        net = _architecture(metadata.get("architecture", "")).network()(**json.loads(metadata["config"]))
         net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"weights file {path}: {' '.join(str(error).split())[:200]}") from None

@@ -1,26 +1,38 @@
 """Convolutional LSTM codec after Toderici et al., ICLR'16 (arXiv 1511.06085) and CVPR'17 (arXiv 1608.05148).
 
-    x, x - y_{t-1} -> stem -> ConvLSTM -> binarizer -> 32 bits per 16x16 pixels
-                1/4     1/8       1/8         1/16            |
-    y_t <- synthesis <- ConvLSTM <- lift <--------------------'
-     1       1/4, 1/8      1/8      1/16
+    x - y, x -> stem -> ConvLSTM -> wanted -(+)-> analysis_t -> binarizer -> 32 bits per 16x16 pixels
+       1        1/8       1/8          1    ^       1/16                        |
+    x - y ----------------------------------'                                   v
+    y <-(+)- synthesis <- ConvLSTM <- lift <----- delta <- transform_t <- values of the bits
+     1   ^     1/4, 1/8      1/8       1/8    |     1           1/16
+         '-------------- base <- base + delta-'
 
-One pass sends 32 bits per 16x16 pixels (128 per 32x32, 0.125 bpp). The decoder predicts the picture itself at
-each pass ("one-shot reconstruction"); the loop is closed over the pixels: the encoder sees what is still wrong.
+One pass sends 32 bits per 16x16 pixels (128 per 32x32, 0.125 bpp). The loop is closed over the pixels: the encoder sees
+what is still wrong with y. The picture is the sum of two reconstructions, which the papers offer as alternatives: an
+additive one, `base`, to which every pass adds a linear function of its bits, and a one-shot one, which a stateful decoder
+predicts anew at each pass.
 
-What differs from the papers, and why. Their decoder spends 82 % of 537 kMAC per pixel and pass in LSTMs at 1/2
-and 1/4 of the picture's size. Here both recurrences live at 1/8, where a 3x3 convolution already sees 24 pixels,
-and a feed-forward synthesis goes from there to pixels; decoding runs it once, after the last pass, instead of at
-every pass. The encoder also sees the picture and the decoder's hidden state (it runs the decoder anyway), so it
-need not guess what the decoder knows. Errors shrink from pass to pass: a learned gain per pass enlarges them for the
-encoder and shrinks the decoder's steps, so that one set of weights serves all passes. Missing bits are 0, halfway between the two values, and training shows the decoder such passes.
+What differs from the papers, and why.
+- Their decoder spends 82 % of 537 kMAC per pixel and pass in LSTMs at 1/2 and 1/4 of the picture's size. Here both
+  recurrences live at 1/8, where a 3x3 convolution already sees 24 pixels, and a feed-forward synthesis goes from there
+  to pixels; decoding runs it once, after the last pass. A pass costs 26 kMAC per pixel to encode, 9 to decode.
+- Every pass has a linear analysis and transform of its own, which start as the Karhunen-Loeve transform of what the
+  passes before leave over (`models/klt.py`). The untrained network is a transform coder that gets better with each pass,
+  and training starts from there; networks without it stood still after the third pass.
+- A latent may give several bits (see `binarizer`); how many, per pass, is part of the configuration (`depths`).
+- The encoder also sees the picture and the decoder's hidden state (it runs the decoder anyway). Errors shrink from pass
+  to pass: a learned gain per pass shows them to the recurrent part at the same size, so one set serves all passes.
+- Missing bits are 0, halfway between the two values, and training shows the decoder such passes.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.binarizer import binarize
+from neurocodec.binarizer import from_bits, to_bits
+from neurocodec.models import klt
 
 
 class Pointwise(nn.Linear):
@@ -33,21 +45,20 @@ class Pointwise(nn.Linear):
 class ConvLSTMCell(nn.Module):
     """Convolutional LSTM (arXiv 1506.04214) with a 3x3 kernel on the input and 1x1 on the hidden state.
 
-    `context` extra channels join the hidden state on its way into the gates. The cell sums up corrections that get
-    ever smaller, so it forgets little at first, its output is not squashed, and `gain` scales what is added.
+    `context` extra channels join the hidden state on its way into the gates. The output is not squashed and `gain` scales
+    what is added to the cell, since a decoder's cell sums up corrections that get ever smaller; `remember` is the first
+    bias of the forget gate.
     """
 
-    def __init__(self, inputs: int, hidden: int, context: int = 0):
+    def __init__(self, inputs: int, hidden: int, context: int, remember: float):
         super().__init__()
         self.from_input = nn.Conv2d(inputs, 4 * hidden, 3, padding=1)
         self.from_hidden = Pointwise(hidden + context, 4 * hidden, bias=False)
-        nn.init.constant_(self.from_input.bias[hidden : 2 * hidden], 4.0)  # the forget gate
+        nn.init.constant_(self.from_input.bias[hidden : 2 * hidden], remember)
 
-    def forward(
-        self, x: Tensor, h: Tensor, c: Tensor, context: Tensor | None = None, gain: Tensor | float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        known = h if context is None else torch.cat([h, context], 1)
-        i, f, o, g = (self.from_input(x) + self.from_hidden(known)).chunk(4, 1)
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, gain: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Next (h, c), each (N, hidden, ...); here h is the hidden state and context together."""
+        i, f, o, g = (self.from_input(x) + self.from_hidden(h)).chunk(4, 1)
         c = torch.sigmoid(f) * c + gain * torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * c, c
 
@@ -60,29 +71,48 @@ class ConvLSTM(nn.Module):
     max_passes = 16
     reach = 32  # pixels to each side that a step looks at, rounded up
 
-    def __init__(self, encoder: int = 96, decoder: int = 128, synthesis: int = 64):
+    def __init__(self, depths: Sequence[Sequence[int]], encoder: int = 96, decoder: int = 96, synthesis: int = 64):
+        """depths: for each pass the bits of each latent, 32 in all; the rest are numbers of channels."""
         super().__init__()
-        self.config = {"encoder": encoder, "decoder": decoder, "synthesis": synthesis}
-        # Errors fall roughly like this over the passes: the encoder sees them enlarged, the decoder's steps shrink.
+        self.depths = [tuple(d) for d in depths]
+        if len(self.depths) != self.max_passes or any(sum(d) != self.bits for d in self.depths):
+            raise ValueError(f"depths must list {self.max_passes} passes of {self.bits} bits each")
+        self.config = {"depths": self.depths, "encoder": encoder, "decoder": decoder, "synthesis": synthesis}
+        patch = 3 * self.stride**2
+        self.analysis = nn.ModuleList(Pointwise(patch, len(d), bias=False) for d in self.depths)
+        self.transform = nn.ModuleList(Pointwise(len(d), patch, bias=False) for d in self.depths)
+        # Errors fall roughly like this over the passes: both recurrent parts see them enlarged, to one size.
         fall = torch.arange(1.0, self.max_passes + 1) ** -0.7
         self.error_gain, self.code_gain = nn.Parameter(4 / fall), nn.Parameter(fall)
         self.stem = nn.Conv2d(2 * 3 * 16, encoder, 3, stride=2, padding=1)
-        self.encoder = ConvLSTMCell(encoder, encoder, context=decoder)
-        self.to_bits = nn.Conv2d(encoder, self.bits, 4, stride=2, padding=1)
-        self.lift = nn.Conv2d(self.bits, 4 * decoder, 3, padding=1)
-        self.decoder = ConvLSTMCell(decoder, decoder)
+        self.encoder = ConvLSTMCell(encoder, encoder, context=decoder, remember=0.0)
+        self.wanted = Pointwise(encoder, 3 * 64)
+        self.lift = nn.Conv2d(3 * 64, decoder, 3, padding=1)
+        self.decoder = ConvLSTMCell(decoder, decoder, context=0, remember=4.0)
         self.widen = nn.Conv2d(decoder, 4 * synthesis, 3, padding=1)
+        self.from_base = nn.Conv2d(3 * 16, synthesis, 3, padding=1)
         self.refine = nn.Conv2d(synthesis, synthesis, 3, padding=1)
         self.to_pixels = nn.Conv2d(synthesis, 3 * 16, 3, padding=1)
-        # Activations of about unit size from the first step on; the picture starts near grey.
-        for layer in self.modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                rectified = layer in (self.stem, self.lift, self.widen, self.refine)
-                nn.init.orthogonal_(layer.weight, 1.4 if rectified else 1.0)
-        nn.init.orthogonal_(self.to_pixels.weight, 0.1)
+        # Activations of about unit size, and a recurrent part that at first adds nothing to the transform coder.
+        for layer in (self.stem, self.lift, self.widen, self.refine, self.from_base):
+            nn.init.orthogonal_(layer.weight, 1.4)
+        for layer in (self.wanted, self.to_pixels):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @classmethod
+    def start(cls, pictures: list[Tensor], **config: int) -> "ConvLSTM":
+        """An untrained network: a transform coder for such pictures, float32 (N, 3, H, W) in [0, 1]."""
+        depths, analyses, transforms = klt.transforms(pictures, cls.stride, cls.max_passes, cls.bits)
+        net = cls(depths, **config)
+        with torch.no_grad():
+            for t, gain in enumerate(net.error_gain):
+                net.analysis[t].weight.copy_(analyses[t] / gain)
+                net.transform[t].weight.copy_(transforms[t] * gain)
+        return net
 
     def initial(self, like: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """States before the first pass: encoder (h, c), decoder (h, c) and the picture known so far, mid-grey.
+        """States before the first pass: encoder (h, c), decoder (h, c, base) and the picture known so far, mid-grey.
 
         like: (N, 3, H, W), H and W multiples of 16; only its shape, dtype and device count.
         """
@@ -90,28 +120,36 @@ class ConvLSTM(nn.Module):
         e, d = self.config["encoder"], self.config["decoder"]
         zeros = [like.new_zeros(n, c, h // 8, w // 8) for c in (e, e, d, d)]
         zeros = [z.contiguous(memory_format=torch.channels_last) for z in zeros]
-        return (zeros[0], zeros[1]), (zeros[2], zeros[3]), like.new_full((), 0.5).expand_as(like)
+        grey = like.new_full((), 0.5).expand_as(like)
+        return (zeros[0], zeros[1]), (zeros[2], zeros[3], grey.clone()), grey
 
     def encoder_step(
         self, x: Tensor, y: Tensor, t: int, state: tuple[Tensor, ...], known: Tensor, noise: float = 0.0
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Codes of pass t (from 0) and the encoder's next state.
 
-        x: picture, y: picture after pass t-1, both (N, 3, H, W) in [0, 1] (y may overshoot); state: the encoder's,
-        known: the decoder's hidden state. Codes: (N, 32, H/16, W/16) in {-1, +1}.
+        x: picture, y: picture after pass t-1, both (N, 3, H, W) in [0, 1] (y may overshoot); state: the encoder's, known:
+        the decoder's hidden state. Codes: (N, 32, H/16, W/16) in {-1, +1}.
         """
-        seen = torch.cat([x - 0.5, (x - y) * self.error_gain[t]], 1)  # (N, 6, H, W)
-        seen = F.leaky_relu(self.stem(F.pixel_unshuffle(seen, 4)), 0.1)  # (N, E, H/8, W/8)
-        state = self.encoder(seen, *state, context=known)
-        return binarize(self.to_bits(state[0]), noise), state  # (N, 32, H/16, W/16)
+        h, c = state
+        error = (x - y) * self.error_gain[t]  # (N, 3, H, W)
+        seen = self.stem(F.pixel_unshuffle(torch.cat([x - 0.5, error], 1), 4))  # (N, E, H/8, W/8)
+        h, c = self.encoder(F.leaky_relu(seen, 0.1), torch.cat([h, known], 1), c)
+        error = error + F.pixel_shuffle(self.wanted(h), 8)
+        return to_bits(self.analysis[t](F.pixel_unshuffle(error, 16)), self.depths[t], noise), (h, c)
 
     def decoder_step(self, codes: Tensor, t: int, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The decoder's state after pass t. codes: (N, 32, H/16, W/16) in {-1, 0, +1}, 0 for a bit that is not known."""
-        bits = F.leaky_relu(F.pixel_shuffle(self.lift(codes), 2), 0.1)  # (N, D, H/8, W/8)
-        return self.decoder(bits, *state, gain=self.code_gain[t])
+        h, c, base = state
+        delta = F.pixel_shuffle(self.transform[t](from_bits(codes, self.depths[t])), 16)  # (N, 3, H, W)
+        lifted = F.leaky_relu(self.lift(F.pixel_unshuffle(delta, 8)), 0.1)  # (N, D, H/8, W/8)
+        h, c = self.decoder(lifted, h, c, gain=self.code_gain[t])
+        return h, c, base + delta / self.error_gain[t]
 
     def synthesis(self, state: tuple[Tensor, ...]) -> Tensor:
         """The picture that a decoder state stands for: (N, 3, H, W), about [0, 1], not clipped."""
-        y = F.leaky_relu(F.pixel_shuffle(self.widen(state[0]), 2), 0.1)  # (N, S, H/4, W/4)
+        h, _, base = state
+        y = F.pixel_shuffle(self.widen(h), 2) + self.from_base(F.pixel_unshuffle(base - 0.5, 4))  # (N, S, H/4, W/4)
+        y = F.leaky_relu(y, 0.1)
         y = y + F.leaky_relu(self.refine(y), 0.1)
-        return 0.5 + F.pixel_shuffle(self.to_pixels(y), 4)
+        return base + F.pixel_shuffle(self.to_pixels(y), 4)

@@ -35,9 +35,13 @@ def _rgb(data: bytes) -> np.ndarray:
 
 
 def load_photos(paths: list[Path]) -> list[np.ndarray]:
-    """All pictures as uint8 (H, W, 3), followed by half-size copies of those that stay at least 256 pixels."""
+    """All pictures as uint8 (H, W, 3)."""
     with ThreadPoolExecutor() as pool:
-        photos = list(pool.map(_rgb, _files(paths)))
+        return list(pool.map(_rgb, _files(paths)))
+
+
+def with_halves(photos: list[np.ndarray]) -> list[np.ndarray]:
+    """The photos, followed by half-size copies of those of at least 512 pixels each way."""
     halves = [
         np.asarray(Image.fromarray(p).resize((p.shape[1] // 2, p.shape[0] // 2), Image.Resampling.LANCZOS))
         for p in photos
@@ -76,8 +80,8 @@ def random_crops(photos: list[np.ndarray], size: int, count: int, rng: np.random
     crops = []
     while len(crops) < count:
         p = photos[rng.integers(len(photos))]
-        if min(p.shape[:2]) < size:
-            continue
+        short = [(0, max(0, size - n)) for n in p.shape[:2]] + [(0, 0)]
+        p = np.pad(p, short, mode="edge") if np.any(short) else p
         top, left = rng.integers(p.shape[0] - size + 1), rng.integers(p.shape[1] - size + 1)
         crops.append(_flip(p[top : top + size, left : left + size], rng))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)

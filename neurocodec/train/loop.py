@@ -1,11 +1,14 @@
-"""The training loop: a time budget, a schedule over it, checkpoints, validation while it runs, export at its end."""
+"""The training loop: a time budget, a schedule over it, checkpoints, and validation while it runs."""
 
 import json
+import math
 import os
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,43 +17,69 @@ from torch import Tensor, nn
 from neurocodec.binarizer import keep_prefix
 from neurocodec.train import data, losses
 
+_CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Everything about a run that is not the network; the defaults are what `models/TRAINING.md` argues for."""
+    """Everything about a run that is not the network; `models/TRAINING.md` argues for the defaults."""
 
-    learning_rate: float = 1.5e-3  # peak; warmed up over 2 % of the time, then a cosine to 1 % of it
-    batch_pixels: int = 65536  # per step
+    learning_rate: float = 1e-3  # peak; warmed up over 2 % of the time, then a cosine to 1 % of it
+    linear_rate: float = 0.1  # share of it for the linear transforms, which start well
+    batch_pixels: int = 32768  # per step
     crop: int = 128  # pixels, each way
     thumbs: float = 0.33  # share of steps that train on 32x32 thumbnails
+    cuts: int = 16384  # thumbnails cut from the photos
     window: int = 4  # passes through which the gradient flows
-    late: float = 0.3  # share of steps (second half of the run) whose window starts at a later pass
+    late: float = 0.35  # share of steps whose window starts at a later pass
     partial: float = 0.3  # share of pictures whose last pass lacks bits
-    noise: float = 1.0  # width of stochastic rounding; falls to 0 over the last 30 % of the run
+    noise: float = 0.2  # width of stochastic rounding in steps of the last bit; falls to 0 over the run
     ema: float = 0.998  # decay of the averaged weights per step
     seed: int = 1
 
 
 class Pictures:
-    """Training and validation pictures, disjoint: one photo in 128 and one thumbnail in 64 are held out."""
+    """Training and validation pictures, disjoint: of 16 or more, one photo in 64 and one thumbnail in 64 are held out."""
 
-    def __init__(self, photos: list[Path], thumbs: list[Path], cuts: int, seed: int):
-        rng = np.random.default_rng(seed)
-        loaded = data.load_photos(photos)
-        held = {i for i in range(0, len(loaded), 128)}
-        self.photos = [p for i, p in enumerate(loaded) if i not in held]
-        mosaics = data.load_mosaics(thumbs)
-        own = [mosaics[np.arange(len(mosaics)) % 64 != 0]]
-        if self.photos and cuts:
-            own.append(data.cut_thumbs(self.photos, cuts, rng))
-        self.thumbs = np.concatenate(own)
-        self.held_photos = [p for p in (_centre(loaded[i], 256) for i in sorted(held)) if p is not None]
-        self.held_thumbs = mosaics[::64]
+    def __init__(self, photos: list[Path], thumbs: list[Path], schedule: Schedule):
+        self._rng = np.random.default_rng(schedule.seed)
+        self._schedule = schedule
+        everything = data.load_photos(photos)
+        self.photos, self.held_photos = _hold_out(everything)
+        self.held_photos = [_centre(p, 256) for p in self.held_photos if min(p.shape[:2]) >= 256]
+        thumbnails, self.held_thumbs = _hold_out(data.load_mosaics(thumbs))
+        if self.photos:
+            self.photos = data.with_halves(self.photos)
+            thumbnails = [*thumbnails, *data.cut_thumbs(self.photos, schedule.cuts, self._rng)]
+        self.thumbs = np.array(thumbnails, np.uint8)
+        self.share = schedule.thumbs if self.photos else 1.0
+        if not self.thumbs.size and not self.photos:
+            raise ValueError("no pictures to train on")
+
+    def batch(self, pixels: int) -> Tensor:
+        """A random batch of crops or of thumbnails of about that many pixels: uint8 (N, 3, S, S)."""
+        if self._rng.random() < self.share:
+            return data.random_thumbs(self.thumbs, max(1, pixels // data.THUMB**2), self._rng)
+        crop = self._schedule.crop
+        return data.random_crops(self.photos, crop, max(1, pixels // crop**2), self._rng)
+
+    def samples(self) -> list[Tensor]:
+        """Some of each kind for fitting a start: float32 (N, 3, S, S) in [0, 1]."""
+        batches = [data.random_thumbs(self.thumbs, 3000, self._rng)]
+        if self.photos:
+            batches.append(data.random_crops(self.photos, 64, 1200, self._rng))
+        return [to_unit(b, torch.device("cpu")) for b in batches]
 
 
-def _centre(p: np.ndarray, size: int) -> np.ndarray | None:
+def _hold_out(pictures: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    if len(pictures) < 16:
+        return list(pictures), []
+    return [p for i, p in enumerate(pictures) if i % 64], [p for i, p in enumerate(pictures) if not i % 64]
+
+
+def _centre(p: np.ndarray, size: int) -> np.ndarray:
     top, left = (p.shape[0] - size) // 2, (p.shape[1] - size) // 2
-    return p[top : top + size, left : left + size] if min(top, left) >= 0 else None
+    return p[top : top + size, left : left + size]
 
 
 def to_unit(x: Tensor, device: torch.device) -> Tensor:
@@ -64,95 +93,99 @@ def unroll_loss(net: nn.Module, x: Tensor, start: int, window: int, partial: flo
     x: (N, 3, H, W) in [0, 1]. For a share `partial` of the pictures the last pass is cut at a random bit.
     """
     encoder, decoder, y = net.initial(x)
-    with torch.no_grad():
-        for t in range(start):
-            codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0])
+    total = x.new_zeros(())
+    for t in range(start + window):
+        with torch.set_grad_enabled(t >= start):
+            codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0], noise)
+            if t == start + window - 1 and partial:
+                size = codes[0].numel()
+                cut = torch.randint(1, size, (len(x),), device=x.device)
+                whole = torch.rand(len(x), device=x.device) >= partial
+                codes = keep_prefix(codes, torch.where(whole, size, cut))
             decoder = net.decoder_step(codes, t, decoder)
             y = net.synthesis(decoder)
-    total = 0.0
-    for t in range(start, start + window):
-        codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0], noise)
-        if t == start + window - 1 and partial:
-            size = codes[0].numel()
-            counts = torch.randint(1, size, (len(x),), device=x.device)
-            whole = torch.rand(len(x), device=x.device) >= partial
-            codes = keep_prefix(codes, torch.where(whole, size, counts))
-        decoder = net.decoder_step(codes, t, decoder)
-        y = net.synthesis(decoder)
-        total = total + losses.distortion(x, y)
+            if t >= start:
+                total = total + losses.distortion(x, y)
     return total / window
 
 
 @torch.no_grad()
-def validate(net: nn.Module, pictures: np.ndarray, passes: int, device: torch.device) -> list[tuple[float, float]]:
-    """Mean (SSIM, MS-SSIM) after each pass; pictures: uint8 (N, H, W, 3). On 32x32 both are SSIM."""
-    sums = np.zeros((passes, 2))
-    batches = [pictures[i : i + max(1, 65536 // pictures[0].size * 3)] for i in range(0, len(pictures), max(1, 65536 // pictures[0].size * 3))]
-    for batch in batches:
-        x = to_unit(torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2), device)
+def validate(net: nn.Module, pictures: list[np.ndarray], device: torch.device) -> list[list[float]]:
+    """Mean [SSIM, MS-SSIM] after each pass, pictures rounded to 8 bits; pictures: uint8 (H, W, 3), all of one size."""
+    sums = np.zeros((net.max_passes, 2))
+    at_once = max(1, 65536 // pictures[0][..., 0].size)
+    for i in range(0, len(pictures), at_once):
+        batch = np.stack(pictures[i : i + at_once])
+        x = to_unit(torch.from_numpy(batch).permute(0, 3, 1, 2), device)
         encoder, decoder, y = net.initial(x)
-        for t in range(passes):
+        for t in range(net.max_passes):
             codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0])
             decoder = net.decoder_step(codes, t, decoder)
             y = net.synthesis(decoder)
             shown = y.clamp(0, 1).mul(255).round().div(255)
             sums[t] += [float(v) * len(batch) for v in losses.ms_ssim(x, shown)]
-    return [(float(a), float(b)) for a, b in sums / len(pictures)]
+    return [[round(float(v), 4) for v in row] for row in sums / len(pictures)]
 
 
-def train(net: nn.Module, pictures: Pictures, schedule: Schedule, out: Path, minutes: float, device: torch.device, resume: bool, report=print) -> nn.Module:
-    """Train for `minutes` (earlier minutes of a resumed run included) and return the averaged network.
+def train(
+    net: nn.Module,
+    pictures: Pictures,
+    schedule: Schedule,
+    out: Path,
+    minutes: float,
+    device: torch.device,
+    resume: bool,
+    report: Callable[[dict], None],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train for `minutes`, those of a resumed run included; return the averaged network and its last figures.
 
-    Writes `checkpoint.pt` every three minutes and a line of figures to `log.jsonl` every five.
+    Writes `checkpoint.pt` every three minutes; every five a line of figures goes to `log.jsonl` and to `report`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(schedule.seed)
-    rng = np.random.default_rng(schedule.seed)
     net = net.to(device, memory_format=torch.channels_last)
     average = deepcopy(net)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    optimizer = _optimizer(net, schedule)
+    saved = {"net": net, "average": average, "optimizer": optimizer}
     step, before = 0, 0.0
     if resume and (out / "checkpoint.pt").exists():
-        saved = torch.load(out / "checkpoint.pt", map_location=device)
-        net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        step, before = saved["step"], saved["seconds"]
-    amp = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or torch.cpu._is_amx_tile_supported())
+        state = torch.load(out / "checkpoint.pt", map_location=device)
+        for name, part in saved.items():
+            part.load_state_dict(state[name])
+        step, before = state["step"], state["seconds"]
+    rng = np.random.default_rng([schedule.seed, step])
+    matrix_units = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=matrix_units)
     begin = time.monotonic()
-    last_save = last_log = before
-    running, count = 0.0, 0
+    last_save = last_line = before
+    running: list[float] = []
     while True:
         seconds = before + time.monotonic() - begin
         progress = min(seconds / (60 * minutes), 1.0)
         done = progress >= 1.0
-        if done or seconds - last_save > 180:
-            _save(out / "checkpoint.pt", {"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds})
+        if done or seconds - last_save > _CHECKPOINT_SECONDS:
+            _save(out / "checkpoint.pt", {k: v.state_dict() for k, v in saved.items()} | {"step": step, "seconds": seconds})
             last_save = seconds
-        if done or seconds - last_log > 300:
-            last_log = seconds
-            line = {"step": step, "minutes": round(seconds / 60, 1), "loss": round(running / max(count, 1), 4)}
+        if done or seconds - last_line > _VALIDATION_SECONDS:
+            line: dict[str, Any] = {"step": step, "minutes": round(seconds / 60, 1)}
+            line["loss"] = round(float(np.mean(running)), 4) if running else None
             for name, held in (("photos", pictures.held_photos), ("thumbs", pictures.held_thumbs)):
-                if len(held):
-                    line[name] = [[round(v, 4) for v in p] for p in validate(average, np.stack(held), net.max_passes, device)]
+                if held:
+                    line[name] = validate(average, held, device)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             report(line)
-            running, count = 0.0, 0
+            last_line, running = seconds, []
         if done:
-            return average
+            return average, line
+        rate = min(progress / 0.02 + 0.01, 0.505 + 0.495 * math.cos(math.pi * progress))
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * min(progress / 0.02 + 0.01, 0.505 + 0.495 * float(np.cos(np.pi * progress)))
-        if rng.random() < schedule.thumbs and len(pictures.thumbs):
-            batch = data.random_thumbs(pictures.thumbs, schedule.batch_pixels // data.THUMB**2, rng)
-        else:
-            batch = data.random_crops(pictures.photos, schedule.crop, max(1, schedule.batch_pixels // schedule.crop**2), rng)
+            group["lr"] = group["scale"] * schedule.learning_rate * rate
         start = 0
-        if progress > 0.5 and rng.random() < schedule.late:
+        if rng.random() < schedule.late:
             start = schedule.window * int(rng.integers(1, net.max_passes // schedule.window))
-        noise = schedule.noise * min(1.0, max(0.0, (1 - progress) / 0.3))
-        with amp:
-            loss = unroll_loss(net, to_unit(batch, device), start, schedule.window, schedule.partial, noise)
+        x = to_unit(pictures.batch(schedule.batch_pixels), device)
+        with autocast:
+            loss = unroll_loss(net, x, start, schedule.window, schedule.partial, schedule.noise * (1 - progress))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -160,10 +193,16 @@ def train(net: nn.Module, pictures: Pictures, schedule: Schedule, out: Path, min
         step += 1
         decay = min(schedule.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            for a, b in zip(average.parameters(), net.parameters()):
-                a.lerp_(b, 1 - decay)
+            torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
         if start == 0:
-            running, count = running + float(loss.detach()), count + 1
+            running.append(float(loss.detach()))
+
+
+def _optimizer(net: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    linear = [p for name, p in net.named_parameters() if name.startswith(("analysis", "transform"))]
+    others = [p for name, p in net.named_parameters() if not name.startswith(("analysis", "transform"))]
+    groups = [{"params": others, "scale": 1.0}, {"params": linear, "scale": schedule.linear_rate}]
+    return torch.optim.Adam(groups, lr=schedule.learning_rate, betas=(0.9, 0.98))
 
 
 def _save(path: Path, state: dict) -> None:

@@ -1,11 +1,15 @@
 """`neurocodec train`: a configuration file and data in; a checkpoint, a log, weights and their model card out."""
 
+import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
+from datetime import date
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from neurocodec import weights
 from neurocodec.errors import NeurocodecError
@@ -18,28 +22,51 @@ _THUMBS = "thumbs:"
 def run(
     config: Path, data: list[str], out: Path, minutes: float, device: str, resume: bool, report: Callable[[dict], None]
 ) -> None:
-    """Train what `config` (TOML: architecture, summary, [network], [schedule]) describes; see `train.loop`.
+    """Train what `config` (TOML: architecture, terms, [network], [schedule]) describes; see `train.loop`.
 
-    data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. Raises NeurocodecError for a bad
-    configuration or a path that is not there.
+    data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
+    Raises NeurocodecError for a bad configuration or for data that is not there.
     """
     settings = _settings(config)
     for path in data:
         if not Path(path.removeprefix(_THUMBS)).exists():
             raise NeurocodecError(f"no data at {path}")
-    chosen = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    if chosen == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise NeurocodecError("no CUDA device is here")
+    chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     schedule = Schedule(**settings.get("schedule", {}))
-    torch.manual_seed(schedule.seed)
-    net = ARCHITECTURES[settings["architecture"]].build(**settings.get("network", {}))
     photos = [Path(p) for p in data if not p.startswith(_THUMBS)]
     thumbs = [Path(p.removeprefix(_THUMBS)) for p in data if p.startswith(_THUMBS)]
-    pictures = Pictures(photos, thumbs, schedule.seed)
-    average, figures = train(net, pictures, schedule, out, minutes, torch.device(chosen), resume, report)
+    pictures = Pictures(photos, thumbs, schedule)
+    torch.manual_seed(schedule.seed)
+    network = ARCHITECTURES[settings["architecture"]].network()
+    net = network.start(pictures.samples(), **settings.get("network", {}))
+    trained, figures = train(net, pictures, schedule, out, minutes, chosen, resume, report)
     target = out / f"{config.stem}.safetensors"
-    weights.save(average, settings["architecture"], target)
-    target.with_suffix(".toml").write_text(_card(settings, average, pictures, data, minutes, chosen, figures))
+    weights.save(trained, settings["architecture"], target)
+    target.with_suffix(".toml").write_text(_card(config.stem, settings, trained, pictures, schedule, chosen, figures))
+
+
+def cost(net: nn.Module) -> dict[str, int | float]:
+    """Parameters, and kMAC per pixel: of a pass in the encoder, of a pass in the decoder, of the synthesis at its end."""
+    x = torch.zeros(1, 3, 256, 256)
+    encoder, decoder, y = net.initial(x)
+
+    def kmac(step: Callable[[], object]) -> float:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            step()
+        return counter.get_total_flops() / 2 / x[0, 0].numel() / 1000
+
+    codes, _ = net.encoder_step(x, y, 0, encoder, decoder[0])
+    analysis = kmac(lambda: net.encoder_step(x, y, 0, encoder, decoder[0]))
+    update = kmac(lambda: net.decoder_step(codes, 0, decoder))
+    synthesis = kmac(lambda: net.synthesis(decoder))
+    return {
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "kmac_per_pixel": round(analysis + update + synthesis, 1),
+        "kmac_per_pixel_decoder_pass": round(update, 1),
+        "kmac_per_pixel_synthesis": round(synthesis, 1),
+    }
 
 
 def _settings(config: Path) -> dict:
@@ -53,3 +80,24 @@ def _settings(config: Path) -> dict:
     if unknown:
         raise NeurocodecError(f"{config}: unknown schedule settings {', '.join(sorted(unknown))}")
     return settings
+
+
+def _card(
+    name: str, settings: dict, net: nn.Module, pictures: Pictures, schedule: Schedule, device: torch.device, figures: dict
+) -> str:
+    tables = {
+        "model": {"name": name, "architecture": settings["architecture"], "made": date.today().isoformat()},
+        "cost": cost(net),
+        "data": {
+            "photos": len(pictures.photos),
+            "thumbnails": len(pictures.thumbs),
+            "terms": settings.get("terms", "not stated"),
+        },
+        "training": {"device": device.type, **{k: v for k, v in figures.items() if not isinstance(v, list)}},
+        "schedule": asdict(schedule),
+        "validation": {f"{k}_ssim_ms_ssim_by_pass": v for k, v in figures.items() if isinstance(v, list)},
+    }
+    lines = []
+    for title, table in tables.items():
+        lines += [f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
+    return "\n".join(lines)
