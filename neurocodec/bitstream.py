@@ -159,9 +159,3 @@ def unpack_alpha(block: bytes, width: int, height: int) -> np.ndarray:
     if len(plane) != width * height or not inflate.eof or inflate.unused_data:
         raise StreamError("the alpha block is not one plane of the picture's size")
     return np.cumsum(np.frombuffer(plane, np.uint8).reshape(height, width), axis=0, dtype=np.uint8)
-
-
-def cut(data: bytes, payload_bytes: int) -> bytes:
-    """The container with at most that many bytes of payload left, its checksum made anew."""
-    header, payload = read(data)
-    return write(header, payload[:payload_bytes])
