@@ -92,7 +92,7 @@ def encode(
     room = None
     if bytes is not None or bpp is not None:
         budget = bytes if bytes is not None else int(bpp * width * height / 8)
-        room = _room(budget, lambda n: len(container(b"\0" * n)))
+        room = _room(budget, bitstream.least_payload(width, height), lambda n: len(container(b"\0" * n)))
         passes = min(-(-room // size), layout.max_passes)
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codes = []
@@ -111,13 +111,13 @@ def encode(
     return container(bitstream.pack_codes(codes)[:room])
 
 
-def _room(budget: int, total: Callable[[int], int]) -> int:
-    """The largest payload that keeps the stream within the budget. Raises NeurocodecError when it is empty."""
+def _room(budget: int, least: int, total: Callable[[int], int]) -> int:
+    """The largest payload whose stream is within the budget. Raises NeurocodecError when it is below the least."""
     room = budget - total(0)
-    while room > 0 and total(room) > budget:  # a longer payload may need a longer length field
+    while room >= least and total(room) > budget:  # a longer payload may need a longer length field
         room -= 1
-    if room < 1:
-        raise NeurocodecError(f"a budget of {budget} bytes is too small: {total(1)} are the least for this picture")
+    if room < least:
+        raise NeurocodecError(f"a budget of {budget} bytes is too small: {total(least)} are the least for this picture")
     return room
 
 
@@ -142,8 +142,6 @@ def decode(
     layout = found.architecture.layout
     if passes is not None:
         payload = payload[: passes * layout.pass_bytes(header.width, header.height)]
-    if not payload:
-        raise StreamError("there is no payload to decode")
     alpha = None if header.alpha is None else bitstream.unpack_alpha(header.alpha, header.width, header.height)
     codes = bitstream.unpack_codes(payload, layout, header.width, header.height)
     for last in _codec(found).decode(codes, header.width, header.height):
@@ -157,7 +155,7 @@ def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None
     architecture = weights.architecture_of(header.model)
     width, height = header.width, header.height
     whole = architecture.layout.pass_bytes(width, height)
-    sizes = [len(code) // 8 for code in bitstream.unpack_codes(payload, architecture.layout, width, height)]
+    sizes = bitstream.pass_sizes(len(payload), architecture.layout, width, height)
     return Info(
         architecture.name,
         width,
@@ -185,7 +183,8 @@ def truncate(data: Octets, *, passes: int | None = None, bytes: int | None = Non
         room = passes * layout.pass_bytes(header.width, header.height)
     else:
         budget = bytes if bytes is not None else int(bpp * header.width * header.height / 8)
-        room = _room(budget, lambda n: len(bitstream.write(header, b"\0" * n)))
+        least = bitstream.least_payload(header.width, header.height)
+        room = _room(budget, least, lambda n: len(bitstream.write(header, b"\0" * n)))
     return bitstream.write(header, payload[:room])
 
 

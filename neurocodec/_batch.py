@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,8 +13,7 @@ import click
 from neurocodec import images
 from neurocodec.errors import ModelError, NeurocodecError, StreamError
 
-CONTAINER, PAYLOAD = ".nci", ".bits"
-STREAMS = (CONTAINER,)
+CONTAINER, PAYLOAD, TEXT = ".nci", ".bits", ".txt"
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif", ".ppm", ".pgm", ".jp2")
 FAILED, INVALID_STREAM, NO_MODEL, INTERRUPTED = 1, 3, 4, 130
 MAX_STREAM_BYTES = 1 << 28
@@ -39,11 +39,12 @@ def run(
     if as_json and any(target == "-" for _, target in jobs):
         raise click.UsageError("--json and the output cannot both go to stdout")
     code, written = 0, set()
+    taken = {_identity(source) for source, _ in jobs}
     for source, target in jobs:
 
         def one(source: str = source, target: str | None = target) -> None:
             if target not in (None, "-"):
-                _check_target(source, Path(target), force, written)
+                _check_target(Path(target), force, written, taken)
             data, facts = work(source)
             if data is not None and target is not None:
                 _write(target, data)
@@ -53,7 +54,8 @@ def run(
             elif data is None:
                 click.echo("\n".join(f"{key}: {value}" for key, value in {"input": source, **facts}.items()))
             elif target != "-":
-                summary = f"{facts['passes']} passes, {facts['bytes']} bytes, {facts['bpp']:.3f} bpp"
+                bpp = 8 * facts["bytes"] / (facts["width"] * facts["height"])
+                summary = f"{facts['passes']} passes, {facts['bytes']} bytes, {bpp:.3f} bpp"
                 click.echo(f"{source} -> {target}: {facts['width']}x{facts['height']}, {summary}", err=True)
 
         failure = _attempt(one, source)
@@ -96,26 +98,40 @@ def _jobs(
         for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in suffixes and p.is_file()):
             yield str(path), str(Path(output) / path.relative_to(root).with_suffix(suffix))
         return
-    folder = output is not None and output != "-" and Path(output).is_dir()
+    folder = output is not None and output != "-" and os.path.isdir(output)
     if len(inputs) > 1 and output is not None and not folder:
         raise click.UsageError("several inputs need a folder as -o")
     for source in inputs:
         if not suffix:
             yield source, None
         elif folder:
-            yield source, str(Path(output) / Path("stdin" if source == "-" else source).with_suffix(suffix).name)
+            yield source, str(Path(output) / _renamed(Path("stdin" if source == "-" else source), suffix).name)
         else:
-            yield source, output or ("-" if source == "-" else str(Path(source).with_suffix(suffix)))
+            yield source, output or ("-" if source == "-" else str(_renamed(Path(source), suffix)))
 
 
-def _check_target(source: str, target: Path, force: bool, written: set[str]) -> None:
+def _renamed(path: Path, suffix: str) -> Path:
+    return path.with_suffix(suffix) if path.name else path / f"out{suffix}"  # "." and "/" fail when they are read
+
+
+def _identity(source: str) -> tuple[int, int] | None:
+    """What tells whether two paths are the same file; None where there is none."""
+    try:
+        status = os.stat(source)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_target(target: Path, force: bool, written: set[str], taken: set[tuple[int, int] | None]) -> None:
+    """Raise NeurocodecError unless the target may be written; `taken` are the identities of all inputs."""
     if str(target) in written:
         raise NeurocodecError(f"{target} was already written from another input")
     if target.is_dir():
         raise NeurocodecError(f"{target} is a folder")
-    if target.exists():
-        if source != "-" and os.path.exists(source) and target.samefile(source):
-            raise NeurocodecError("the output would overwrite the input")
+    if target.is_file():  # a device or a pipe is not overwritten
+        if _identity(str(target)) in taken:
+            raise NeurocodecError(f"{target} is an input and would be overwritten")
         if not force:
             raise NeurocodecError(f"{target} exists (-f overwrites it)")
 

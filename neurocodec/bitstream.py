@@ -21,6 +21,7 @@ MAX_SIDE = 65_535  # pixels
 MAX_PIXELS = 1 << 27
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _MAX_HEAD = 64  # bytes; bounds the work that a hostile head can cause
+_FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # so does what a payload of a few bytes can ask for
 
 _HEAD = c.Struct(
     "magic" / c.Const(MAGIC),
@@ -132,16 +133,33 @@ def pack_codes(codes: Iterable[np.ndarray]) -> bytes:
     return b"".join(np.packbits(code).tobytes() for code in codes)
 
 
+def pass_sizes(payload_bytes: int, layout: RawPasses, width: int, height: int) -> list[int]:
+    """Bytes of each pass in a payload of that length; the last one may be cut.
+
+    Raises StreamError when the payload is longer than the layout's passes or too short for so large a picture.
+    """
+    size = layout.pass_bytes(width, height)
+    if payload_bytes > size * layout.max_passes:
+        raise StreamError(f"{payload_bytes - size * layout.max_passes} bytes of trailing garbage after the last pass")
+    if payload_bytes < least_payload(width, height):
+        raise StreamError(f"a payload of {payload_bytes} bytes is too short for {width}x{height} pixels")
+    return [min(size, payload_bytes - start) for start in range(0, payload_bytes, size)]
+
+
+def least_payload(width: int, height: int) -> int:
+    """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
+    return max(1, -(-(width * height - _FREE_PIXELS) // _PIXELS_PER_BYTE))
+
+
 def unpack_codes(payload: bytes, layout: RawPasses, width: int, height: int) -> Iterator[np.ndarray]:
     """Passes of a payload, each a 1-D boolean array; the last may be shorter: the bits of a cut pass that are there.
 
-    Raises StreamError when the payload is longer than the layout's last pass.
+    Raises StreamError as `pass_sizes` does.
     """
-    size = layout.pass_bytes(width, height)
-    if len(payload) > size * layout.max_passes:
-        raise StreamError(f"{len(payload) - size * layout.max_passes} bytes of trailing garbage after the last pass")
-    for start in range(0, len(payload), size):
-        yield np.unpackbits(np.frombuffer(payload[start : start + size], np.uint8)).astype(bool)
+    sizes = pass_sizes(len(payload), layout, width, height)  # checked now, not when the first pass is asked for
+    ends = np.cumsum(sizes)
+    octets = np.frombuffer(payload, np.uint8)
+    return (np.unpackbits(octets[end - size : end]).astype(bool) for size, end in zip(sizes, ends, strict=True))
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:

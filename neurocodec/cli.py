@@ -3,9 +3,10 @@
 import base64
 import binascii
 import json
+import math
+import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,6 +33,14 @@ class Size(click.ParamType):
         return int(width), int(height)
 
 
+class Number(click.FloatRange):
+    """A number in a range; click lets NaN through."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is not a number", param, ctx) if math.isnan(number) else number
+
+
 def _options(*options: Callable) -> Callable:
     def add(command: Callable) -> Callable:
         for option in reversed(options):
@@ -41,6 +50,7 @@ def _options(*options: Callable) -> Callable:
     return add
 
 
+_MAX_BPP = 1e6  # far above what any picture can use; keeps budgets finite
 _files = _options(
     click.argument("inputs", nargs=-1, metavar="IN..."),
     click.option("-o", "--output", metavar="OUT", help="Output file, - for stdout, a folder for several inputs."),
@@ -52,7 +62,7 @@ _model = click.option("-m", "--model", help="A model's name or its .safetensors 
 _size = click.option("--size", type=Size(), help="Size of the picture in a header-less stream.")
 _passes = click.option("--passes", type=click.IntRange(min=1), help="Number of passes.")
 _bytes = click.option("--bytes", "max_bytes", type=click.IntRange(min=1), help="Hard limit in bytes, header included.")
-_bpp = click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="The same in bits per pixel.")
+_bpp = click.option("--bpp", type=Number(0, _MAX_BPP, min_open=True), help="The same in bits per pixel.")
 _base64 = click.option("--base64", "as_text", is_flag=True, help="The stream is base64 text.")
 
 
@@ -69,13 +79,12 @@ def main() -> None:
 
     Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 not a valid stream, 4 model or weights missing, 130 interrupted.
     """
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"neurocodec: warning: {message}", err=True)
 
 
 @main.command()
 @_files
 @_options(_model, _passes, _bytes, _bpp, _base64)
-@click.option("--ssim", type=click.FloatRange(0, 1, min_open=True), help="Stop at the first pass that reaches this SSIM.")
+@click.option("--ssim", type=Number(0, 1, min_open=True), help="Stop at the first pass that reaches this SSIM.")
 @click.option("--headerless", is_flag=True, help="Payload only; its size and model travel apart, alpha is lost.")
 @click.option("--checksum", is_flag=True, help="Protect the payload by its length and CRC-32.")
 def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text, ssim, headerless, checksum):
@@ -102,8 +111,7 @@ def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, 
         facts |= _facts(neurocodec.info(stream, model=model if headerless else None, size=size))
         return base64.b64encode(stream) + b"\n" if as_text else stream, facts
 
-    suffix = ".txt" if as_text else _batch.PAYLOAD if headerless else _batch.CONTAINER
-    _batch.run(work, inputs, recursive, _batch.PICTURES, output, suffix, force, as_json)
+    _batch.run(work, inputs, recursive, _batch.PICTURES, output, _suffix(as_text, headerless), force, as_json)
 
 
 @main.command()
@@ -113,7 +121,7 @@ def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, 
 def decode(inputs, output, recursive, force, as_json, model, size, passes, as_text, max_bytes):
     """Decode streams to pictures (.png, or what the suffix of -o says)."""
     _at_most_one(passes=passes, bytes=max_bytes)
-    suffix = Path(output).suffix if output and output != "-" and not (recursive or Path(output).is_dir()) else ""
+    suffix = Path(output).suffix if output and output != "-" and not (recursive or os.path.isdir(output)) else ""
 
     def work(source: str) -> tuple[bytes, dict[str, Any]]:
         data = _stream(source, as_text)[:max_bytes]
@@ -122,9 +130,11 @@ def decode(inputs, output, recursive, force, as_json, model, size, passes, as_te
         facts = {"seconds": round(time.perf_counter() - begin, 4)}
         facts |= _facts(neurocodec.info(data, model=model, size=size))
         facts["passes"] = min(facts["passes"], passes or facts["passes"])
+        del facts["bpp"]
         return images.encode_image(image, suffix or ".png"), facts
 
-    _batch.run(work, inputs, recursive, _batch.STREAMS, output, suffix or ".png", force, as_json)
+    streams = (_suffix(as_text, size is not None),)
+    _batch.run(work, inputs, recursive, streams, output, suffix or ".png", force, as_json)
 
 
 @main.command()
@@ -155,7 +165,8 @@ def truncate(inputs, output, recursive, force, as_json, passes, max_bytes, bpp, 
         stream = neurocodec.truncate(_stream(source, as_text), passes=passes, bytes=max_bytes, bpp=bpp)
         return base64.b64encode(stream) + b"\n" if as_text else stream, asdict(neurocodec.info(stream))
 
-    _batch.run(work, inputs, recursive, _batch.STREAMS, output, _batch.CONTAINER, force, as_json)
+    suffix = _suffix(as_text)
+    _batch.run(work, inputs, recursive, (suffix,), output, suffix, force, as_json)
 
 
 @main.command()
@@ -185,13 +196,17 @@ def unpack(inputs, output, recursive, force, as_json):
         size = (facts["width"], facts["height"])
         return payload, facts | {"bytes": len(payload), "bpp": 8 * len(payload) / (size[0] * size[1]), "container": False}
 
-    _batch.run(work, inputs, recursive, _batch.STREAMS, output, _batch.PAYLOAD, force, as_json)
+    _batch.run(work, inputs, recursive, (_batch.CONTAINER,), output, _batch.PAYLOAD, force, as_json)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per model on stdout.")
 def models(as_json):
     """List the models."""
+    _batch.guard(lambda: _list_models(as_json))
+
+
+def _list_models(as_json: bool) -> None:
     shipped = neurocodec.list_models()
     without = [a for a in ARCHITECTURES.values() if a.name not in {m.architecture.name for m in shipped}]
     for name, architecture, card in [
@@ -220,7 +235,7 @@ def models(as_json):
     help="Folder, tar archive or file of photos; thumbs:PATH for mosaics of 32x32 thumbnails. May be repeated.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Checkpoint, log, weights.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=60.0, help="Time budget.")
+@click.option("--minutes", type=Number(0, min_open=True), default=60.0, help="Time budget.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out; its minutes count.")
 def train(config, data, out, minutes, device, resume):
@@ -233,6 +248,10 @@ def train(config, data, out, minutes, device, resume):
 def _at_most_one(**options: Any) -> None:
     if sum(value is not None for value in options.values()) > 1:
         raise click.UsageError(f"at most one of {', '.join('--' + name for name in options)} can be given")
+
+
+def _suffix(as_text: bool, headerless: bool = False) -> str:
+    return _batch.TEXT if as_text else _batch.PAYLOAD if headerless else _batch.CONTAINER
 
 
 def _facts(info: neurocodec.Info) -> dict[str, Any]:

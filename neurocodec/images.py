@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from neurocodec.bitstream import check_size
 from neurocodec.errors import NeurocodecError, StreamError
 
-_OPAQUE_ONLY = {"JPEG", "BMP", "PPM"}
+_OPAQUE_ONLY = {"JPEG", "MPO", "BMP", "DIB", "PPM", "PCX", "EPS"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ def load(source: Source) -> Picture:
         if source.size == 0:
             raise NeurocodecError("an array must hold at least one pixel")
         source = Image.fromarray(source)
-    if isinstance(source, Image.Image):
-        return _picture(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        if isinstance(source, Image.Image):
+            return _picture(source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _picture has limits of its own
             with Image.open(file) as image:
@@ -65,12 +65,10 @@ def load(source: Source) -> Picture:
         raise NeurocodecError("not a picture that can be read") from None
     except Image.DecompressionBombError:
         raise NeurocodecError("the picture has too many pixels") from None
-    except NeurocodecError:
+    except (NeurocodecError, MemoryError, Warning):
         raise
-    except (SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError) as error:
-        raise NeurocodecError(f"the picture is damaged ({_one_line(error)})") from None
-    except OSError as error:
-        if error.errno is not None:  # the file system's, not the decoder's
+    except Exception as error:  # Pillow's decoders raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's, not the decoder's
             raise
         raise NeurocodecError(f"the picture is damaged ({_one_line(error)})") from None
 
@@ -127,21 +125,21 @@ def _picture(image: Image.Image) -> Picture:
         check_size(*image.size)
     except StreamError as error:
         raise NeurocodecError(str(error)) from None
-    if getattr(image, "n_frames", 1) > 1:
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # the rest of an MPO is previews and depth
         warnings.warn("only the first frame of an animation is used", stacklevel=3)
     image.load()
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        if profile:
+            warnings.warn("the colour profile is ignored (more than 8 bits)", stacklevel=3)
+        return _deep_grey(image)
     alpha = None
     if image.has_transparency_data:
         if image.mode not in ("RGBA", "LA"):
             image = image.convert("LA" if image.mode in ("L", "1", "La") else "RGBA")
         alpha = np.asarray(image.getchannel("A"))
         image = image.convert(image.mode[:-1])
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        top = 255.0 if image.mode == "F" else 65535.0
-        grey = np.clip(np.asarray(image).astype(np.float32) / np.float32(top), 0, 1)
-        return Picture(np.repeat(grey[None], 3, 0), alpha)
     if profile:
         image = _to_srgb(image, profile)
     pixels = np.asarray(image.convert("RGB"))
@@ -150,12 +148,23 @@ def _picture(image: Image.Image) -> Picture:
     return Picture(rgb, alpha)
 
 
+def _deep_grey(image: Image.Image) -> Picture:
+    """A picture of mode I;16 or I, white at 65535, or F, white at 255."""
+    values = np.asarray(image)
+    key = image.info.get("transparency")
+    alpha = None if key is None else np.where(values == key, 0, 255).astype(np.uint8)
+    grey = np.nan_to_num(values.astype(np.float32), nan=0) / np.float32(255 if image.mode == "F" else 65535)
+    return Picture(np.repeat(np.clip(grey, 0, 1)[None], 3, 0), alpha)
+
+
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """The image in sRGB; as it is, with a warning, when its profile is broken or for another kind of image."""
-    if image.mode in ("1", "P"):
-        image = image.convert("RGB" if image.mode == "P" else "L")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space == "RGB " and image.mode != "CMYK":
+            image = image.convert("RGB")
+        elif image.mode == "1":
+            image = image.convert("L")
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         warnings.warn(f"the colour profile is ignored ({_one_line(error)})", stacklevel=4)

@@ -30,12 +30,12 @@ def test_containers_round_trip(header, payload):
     assert bitstream.read(bitstream.write(header, payload)) == (header, payload)
 
 
-@given(sizes, st.integers(0, 3), st.integers(0, 2**32 - 1))
+@given(sizes, st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_codes_round_trip_and_passes_have_their_size(size, passes, seed):
     bits = np.prod(LAYOUT.code_shape(*size))
     codes = list(np.random.default_rng(seed).integers(0, 2, (passes, bits)).astype(bool))
     payload = bitstream.pack_codes(codes)
-    assert len(payload) == passes * 16 * -(-size[0] // 32) * -(-size[1] // 32)
+    assert len(payload) == passes * LAYOUT.pass_bytes(*size) == passes * 16 * -(-size[0] // 32) * -(-size[1] // 32)
     for code, again in zip(codes, bitstream.unpack_codes(payload, LAYOUT, *size), strict=True):
         assert np.array_equal(code, again)
 
@@ -112,3 +112,12 @@ def test_a_cut_checksummed_payload_is_accepted_and_cutting_makes_the_checksum_an
 def test_more_than_the_last_pass_is_refused():
     with pytest.raises(StreamError, match="3 bytes of trailing garbage"):
         list(bitstream.unpack_codes(bytes(16 * 16 + 3), LAYOUT, 32, 32))
+
+
+def test_a_few_bytes_cannot_ask_for_a_large_picture():
+    assert bitstream.least_payload(2048, 1024) == 1
+    assert bitstream.least_payload(6000, 4000) < 0.02 * LAYOUT.pass_bytes(6000, 4000)
+    least = bitstream.least_payload(6000, 4000)
+    assert bitstream.pass_sizes(least, LAYOUT, 6000, 4000) == [least]
+    with pytest.raises(StreamError, match="too short for 6000x4000"):
+        bitstream.pass_sizes(least - 1, LAYOUT, 6000, 4000)

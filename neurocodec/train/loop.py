@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocodec.binarizer import keep_prefix
+from neurocodec.errors import NeurocodecError
 from neurocodec.train import data, losses
 
+CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
 
 
@@ -54,7 +56,7 @@ class Pictures:
         self.thumbs = np.array(thumbnails, np.uint8)
         self.share = schedule.thumbs if self.photos else 1.0
         if not self.thumbs.size and not self.photos:
-            raise ValueError("no pictures to train on")
+            raise NeurocodecError("no pictures to train on")
 
     def batch(self, pixels: int) -> Tensor:
         """A random batch of crops or of thumbnails of about that many pixels: uint8 (N, 3, S, S)."""
@@ -134,12 +136,12 @@ def train(
     out: Path,
     minutes: float,
     device: torch.device,
-    resume: bool,
+    state: dict[str, Any] | None,
     report: Callable[[dict], None],
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Train for `minutes`, those of a resumed run included; return the averaged network and its last figures.
+    """Train for `minutes`; return the averaged network and its last figures.
 
-    Writes `checkpoint.pt` every three minutes; every five a line of figures goes to `log.jsonl` and to `report`.
+    state: an earlier run's checkpoint to go on from, whose minutes count, or None. Writes CHECKPOINT every three minutes; every five a line of figures goes to `log.jsonl` and to `report`.
     """
     out.mkdir(parents=True, exist_ok=True)
     net = net.to(device, memory_format=torch.channels_last)
@@ -147,8 +149,7 @@ def train(
     optimizer = _optimizer(net, schedule)
     saved = {"net": net, "average": average, "optimizer": optimizer}
     step, before = 0, 0.0
-    if resume and (out / "checkpoint.pt").exists():
-        state = torch.load(out / "checkpoint.pt", map_location=device)
+    if state:
         for name, part in saved.items():
             part.load_state_dict(state[name])
         step, before = state["step"], state["seconds"]
@@ -163,7 +164,8 @@ def train(
         progress = min(seconds / (60 * minutes), 1.0)
         done = progress >= 1.0
         if done or seconds - last_save > _CHECKPOINT_SECONDS:
-            _save(out / "checkpoint.pt", {k: v.state_dict() for k, v in saved.items()} | {"step": step, "seconds": seconds})
+            state = {name: part.state_dict() for name, part in saved.items()}
+            _save(out / CHECKPOINT, state | {"config": net.config, "step": step, "seconds": seconds})
             last_save = seconds
         if done or seconds - last_line > _VALIDATION_SECONDS:
             line: dict[str, Any] = {"step": step, "minutes": round(seconds / 60, 1)}

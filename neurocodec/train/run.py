@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, fields
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from neurocodec import weights
 from neurocodec.errors import NeurocodecError
 from neurocodec.models import ARCHITECTURES
-from neurocodec.train.loop import Pictures, Schedule, train
+from neurocodec.train.loop import CHECKPOINT, Pictures, Schedule, train
 
 _THUMBS = "thumbs:"
 
@@ -22,8 +23,10 @@ _THUMBS = "thumbs:"
 def run(
     config: Path, data: list[str], out: Path, minutes: float, device: str, resume: bool, report: Callable[[dict], None]
 ) -> None:
-    """Train what `config` (TOML: architecture, terms, [network], [schedule]) describes; see `train.loop`.
+    """Train what `config` describes (TOML: architecture, terms, weights, [network], [schedule]); see `train.loop`.
 
+    terms: under which the data may be used, for the model card. weights: a file beside the configuration to start from,
+    instead of the architecture's own start with the [network] settings. [schedule]: settings of `Schedule`.
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
     Raises NeurocodecError for a bad configuration or for data that is not there.
     """
@@ -40,8 +43,15 @@ def run(
     pictures = Pictures(photos, thumbs, schedule)
     torch.manual_seed(schedule.seed)
     network = ARCHITECTURES[settings["architecture"]].network()
-    net = network.start(pictures.samples(), **settings.get("network", {}))
-    trained, figures = train(net, pictures, schedule, out, minutes, chosen, resume, report)
+    state = None
+    if resume and (out / CHECKPOINT).exists():
+        state = torch.load(out / CHECKPOINT, map_location=chosen)
+        net = network(**state["config"])
+    elif "weights" in settings:
+        net = deepcopy(weights.network(weights.find(config.parent / settings["weights"]).path)).requires_grad_(True)
+    else:
+        net = network.start(pictures.samples(), **settings.get("network", {}))
+    trained, figures = train(net, pictures, schedule, out, minutes, chosen, state, report)
     target = out / f"{config.stem}.safetensors"
     weights.save(trained, settings["architecture"], target)
     target.with_suffix(".toml").write_text(_card(config.stem, settings, trained, pictures, schedule, chosen, figures))
