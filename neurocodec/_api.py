@@ -105,7 +105,7 @@ def encode(
         if target is not None:
             from neurocodec import metrics
 
-            shown = images.to_image(done.picture(width, height))
+            shown = images.to_image(done.picture)
             if metrics.ssim(np.asarray(target), np.asarray(shown)) >= ssim:
                 break
     return container(bitstream.pack_codes(codes)[:room])
@@ -146,7 +146,7 @@ def decode(
     codes = bitstream.unpack_codes(payload, layout, header.width, header.height)
     for last in _codec(found).decode(codes, header.width, header.height):
         last.state
-    return images.to_image(replace(last.picture(header.width, header.height), alpha=alpha))
+    return images.to_image(replace(last.picture, alpha=alpha))
 
 
 def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None = None) -> Info:

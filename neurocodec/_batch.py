@@ -52,7 +52,8 @@ def run(
             if as_json:
                 click.echo(json.dumps({"input": source, **({"output": target} if target else {}), **facts}))
             elif data is None:
-                click.echo("\n".join(f"{key}: {value}" for key, value in {"input": source, **facts}.items()))
+                name = click.format_filename(source)
+                click.echo("\n".join(f"{key}: {value}" for key, value in {"input": name, **facts}.items()))
             elif target != "-":
                 bpp = 8 * facts["bytes"] / (facts["width"] * facts["height"])
                 summary = f"{facts['passes']} passes, {facts['bytes']} bytes, {bpp:.3f} bpp"
@@ -149,9 +150,12 @@ def _write(target: str, data: bytes) -> None:
 
 
 def _attempt(work: Callable[[], None], source: str | None) -> int:
-    """The exit code of doing `work`; a failure is said in one line on stderr."""
+    """The exit code of doing `work`; a failure is said in one line on stderr, and so is each warning."""
     try:
-        work()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda message, *_, **__: _say(source, f"warning: {message}")
+            work()
         return 0
     except StreamError as error:
         code, reason = INVALID_STREAM, str(error)
@@ -163,12 +167,22 @@ def _attempt(work: Callable[[], None], source: str | None) -> int:
         code, reason = INTERRUPTED, "interrupted"
     except MemoryError:
         code, reason = FAILED, "not enough memory"
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        code, reason = FAILED, "not enough memory"  # as torch says it
     except OSError as error:
         code, reason = FAILED, error.strerror or str(error)
         if error.filename is not None and str(error.filename) != source:
             reason = f"{error.filename}: {reason}"
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
-    name = "stdin" if source == "-" else source
-    click.echo(": ".join(["neurocodec", *([name] if name else []), " ".join(reason.split())]), err=True)
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk or a closed pipe: leave nothing that fails again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _say(source, reason)
     return code
+
+
+def _say(source: str | None, message: str) -> None:
+    name = "stdin" if source == "-" else source
+    click.echo(": ".join(["neurocodec", *([name] if name else []), " ".join(message.split())]), err=True)

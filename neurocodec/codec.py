@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from neurocodec.bitstream import UNIT, RawPasses
@@ -35,12 +36,12 @@ class PassNetwork(Protocol):
 class Pass:
     """One pass: its `codes`, a 1-D boolean array in stream order, and what is known after it.
 
-    `state` and `padded` are made when first asked for, which must be before the next pass is asked for.
+    `state` and `picture` are made when first asked for, which must be before the next pass is asked for.
     """
 
     codes: np.ndarray
     _step: Callable[[], _State]
-    _synthesis: Callable[[_State], Tensor]
+    _show: Callable[[_State], Picture]
 
     @cached_property
     def state(self) -> _State:
@@ -48,13 +49,9 @@ class Pass:
         return self._step()
 
     @cached_property
-    def padded(self) -> Tensor:
-        """The padded picture after this pass, float32 (1, 3, H, W), about [0, 1], not clipped."""
-        return self._synthesis(self.state)
-
-    def picture(self, width: int, height: int) -> Picture:
-        """The picture after this pass, cropped to its size."""
-        return Picture(self.padded[0, :, :height, :width].clamp(0, 1).numpy())
+    def picture(self) -> Picture:
+        """The picture after this pass."""
+        return self._show(self.state)
 
 
 @dataclass(frozen=True)
@@ -67,17 +64,18 @@ class Codec:
     def encode(self, picture: Picture) -> Iterator[Pass]:
         """Passes of a picture, as many as the layout allows; stop asking when there are enough."""
         x = _pad(picture)
-        encoder, decoder, grey = self.network.initial(x)
+        encoder, decoder, grey = self.network.initial(x.new_zeros((), dtype=torch.float32).expand(x.shape))
 
         def code(t: int, last: Pass | None) -> np.ndarray:
-            y, known = (grey, decoder[0]) if last is None else (last.padded, last.state[0])
             codes = torch.empty(1, *self.layout.code_shape(picture.width, picture.height))
 
-            def step(x: Tensor, y: Tensor, known: Tensor, *state: Tensor) -> _State:
-                codes, state = self.network.encoder_step(x, y, t, state, known)
+            def step(x: Tensor, h: Tensor, c: Tensor, *others: Tensor) -> _State:
+                y = grey[:, :, : x.shape[2]] if last is None else self.network.synthesis(others)
+                codes, state = self.network.encoder_step(x.float(), y, t, (h, c), others[0])
                 return codes, *state
 
-            self._sweep(step, (x, y, known, *encoder), (codes, *encoder), x.shape)
+            inputs = (x, *encoder, *(decoder if last is None else last.state))
+            self._sweep(step, inputs, (codes, *encoder), x.shape, halo=2 * self.network.reach)
             return codes.numpy().reshape(-1) > 0
 
         return self._passes(code, picture.width, picture.height)
@@ -95,10 +93,10 @@ class Codec:
         like = torch.zeros(()).expand(1, 3, *(n * self.layout.stride for n in shape[1:]))
         _, decoder, _ = self.network.initial(like)
 
-        def synthesis(state: _State) -> Tensor:
+        def show(state: _State) -> Picture:
             y = torch.empty(like.shape)
-            self._sweep(lambda *state: (self.network.synthesis(state),), state, (y,), like.shape)
-            return y
+            self._sweep(lambda *s: (self.network.synthesis(s).clamp_(0, 1),), state, (y,), like.shape)
+            return Picture(y[0, :, :height, :width].numpy())
 
         last = None
         for t in range(self.layout.max_passes):
@@ -114,18 +112,25 @@ class Codec:
                 self._sweep(lambda b, *s: self.network.decoder_step(b, t, s), (bits, *state), state, like.shape)
                 return state
 
-            last = Pass(codes, step, synthesis)
+            last = Pass(codes, step, show)
             yield last
 
     @torch.no_grad()
-    def _sweep(self, step: Callable[..., _State], inputs: _State, outputs: _State, shape: torch.Size) -> None:
+    def _sweep(
+        self,
+        step: Callable[..., _State],
+        inputs: _State,
+        outputs: _State,
+        shape: torch.Size,
+        halo: int | None = None,
+    ) -> None:
         """outputs <- step(*inputs), strip by strip; a tensor may be both input and output.
 
         All tensors show the same picture of `shape` (1, 3, H, W), each as (1, C, H / k, W / k) with a k of its own.
-        The rows of a strip's upper halo are kept from before they were overwritten.
+        The rows of a strip's upper halo (the network's reach by default) are kept from before they were overwritten.
         """
         height, width = shape[2:]
-        halo = self.network.reach
+        halo = halo or self.network.reach
         strip = max(halo, STRIP_PIXELS // width // UNIT * UNIT)
         kept: list[Tensor] = []
         for top in range(0, height, strip):
@@ -148,6 +153,9 @@ def _rows(t: Tensor, top: int, bottom: int, height: int) -> Tensor:
 
 
 def _pad(picture: Picture) -> Tensor:
-    """float32 (1, 3, H, W), the last row and column repeated up to multiples of UNIT."""
-    short = [(0, 0)] + [(0, -n % UNIT) for n in picture.rgb.shape[1:]]
-    return torch.from_numpy(np.pad(picture.rgb, short, mode="edge"))[None]
+    """The picture as (1, 3, H, W), the last row and column repeated up to multiples of UNIT.
+
+    float16, which tells 8-bit samples apart and keeps the memory that a large picture takes down.
+    """
+    rgb = torch.from_numpy(np.asarray(picture.rgb, np.float16))[None]
+    return F.pad(rgb, (0, -picture.width % UNIT, 0, -picture.height % UNIT), mode="replicate")
