@@ -185,4 +185,5 @@ def _attempt(work: Callable[[], None], source: str | None) -> int:
 
 def _say(source: str | None, message: str) -> None:
     name = "stdin" if source == "-" else source
-    click.echo(": ".join(["neurocodec", *([name] if name else []), " ".join(message.split())]), err=True)
+    line = ": ".join(["neurocodec", *([name] if name else []), message])
+    click.echo(" ".join(line.splitlines()), err=True)

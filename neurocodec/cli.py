@@ -61,7 +61,8 @@ _files = _options(
 _model = click.option("-m", "--model", help="A model's name or its .safetensors file.")
 _size = click.option("--size", type=Size(), help="Size of the picture in a header-less stream.")
 _passes = click.option("--passes", type=click.IntRange(min=1), help="Number of passes.")
-_bytes = click.option("--bytes", "max_bytes", type=click.IntRange(1, _batch.MAX_STREAM_BYTES), help="Hard limit in bytes, header included.")
+_budget = click.IntRange(1, _batch.MAX_STREAM_BYTES)
+_bytes = click.option("--bytes", "max_bytes", type=_budget, help="Hard limit in bytes, header included.")
 _bpp = click.option("--bpp", type=Number(0, _MAX_BPP, min_open=True), help="The same in bits per pixel.")
 _base64 = click.option("--base64", "as_text", is_flag=True, help="The stream is base64 text.")
 
