@@ -1,4 +1,4 @@
-"""`make demo`: a photo becomes a progressive stream; prefixes of it are decoded beside JPEGs of no fewer bytes.
+"""`make demo`: a photo becomes a progressive stream; prefixes of it are decoded beside JPEGs of as many bytes.
 
 Writes demo-output/: the stream, each decoded prefix, and one picture that shows all of them.
 """

@@ -1,5 +1,6 @@
 """The public calls: what the command line and Python users share."""
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -87,12 +88,13 @@ def encode(
         if headerless:
             return payload
         alpha = None if picture.alpha is None else bitstream.pack_alpha(picture.alpha)
-        return bitstream.write(Header(found.architecture.number, found.fingerprint, width, height, alpha, checksum), payload)
+        header = Header(found.architecture.number, found.fingerprint, width, height, alpha, checksum)
+        return bitstream.write(header, payload)
 
     room = None
     if bytes is not None or bpp is not None:
-        budget = bytes if bytes is not None else int(bpp * width * height / 8)
-        room = _room(budget, bitstream.least_payload(width, height), lambda n: len(container(b"\0" * n)))
+        least, most = bitstream.least_payload(width, height), layout.max_passes * size
+        room = _room(_budget(bytes, bpp, width * height), least, most, lambda n: len(container(b"\0" * n)))
         passes = min(-(-room // size), layout.max_passes)
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codes = []
@@ -111,9 +113,21 @@ def encode(
     return container(bitstream.pack_codes(codes)[:room])
 
 
-def _room(budget: int, least: int, total: Callable[[int], int]) -> int:
-    """The largest payload whose stream is within the budget. Raises NeurocodecError when it is below the least."""
-    room = budget - total(0)
+def _budget(limit: int | None, bpp: float | None, pixels: int) -> int:
+    """A limit in bytes, however it was said. Raises NeurocodecError unless bpp is a positive number."""
+    if limit is not None:
+        return limit
+    if not 0 < bpp < math.inf:
+        raise NeurocodecError("bpp must be a positive number")
+    return int(bpp * pixels / 8)
+
+
+def _room(budget: int, least: int, most: int, total: Callable[[int], int]) -> int:
+    """The largest payload, at most `most`, whose stream is within the budget.
+
+    total: bytes of the stream with a payload of that many. Raises NeurocodecError when it is below the least.
+    """
+    room = min(budget - total(0), most)
     while room >= least and total(room) > budget:  # a longer payload may need a longer length field
         room -= 1
     if room < least:
@@ -177,14 +191,15 @@ def truncate(data: Octets, *, passes: int | None = None, bytes: int | None = Non
         raise NeurocodecError("exactly one of passes, bytes and bpp must be asked for")
     header, payload = bitstream.read(data)
     layout = weights.architecture_of(header.model).layout
+    bitstream.pass_sizes(len(payload), layout, header.width, header.height)
     if passes is not None:
         if passes < 1:
             raise NeurocodecError("passes must be at least 1")
         room = passes * layout.pass_bytes(header.width, header.height)
     else:
-        budget = bytes if bytes is not None else int(bpp * header.width * header.height / 8)
+        budget = _budget(bytes, bpp, header.width * header.height)
         least = bitstream.least_payload(header.width, header.height)
-        room = _room(budget, least, lambda n: len(bitstream.write(header, b"\0" * n)))
+        room = _room(budget, least, len(payload), lambda n: len(bitstream.write(header, b"\0" * n)))
     return bitstream.write(header, payload[:room])
 
 
@@ -215,7 +230,9 @@ def _model_of(header: Header, model: str | os.PathLike | None) -> Model:
         return weights.find_for(header.model, header.fingerprint)
     found = weights.find(model)
     if (found.architecture.number, found.fingerprint) != (header.model, header.fingerprint):
-        raise ModelError(f"the stream was written with other weights than {found.name} (fingerprint {header.fingerprint:04x})")
+        raise ModelError(
+            f"the stream was written with other weights than {found.name} (fingerprint {header.fingerprint:04x})"
+        )
     return found
 
 

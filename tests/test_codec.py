@@ -52,21 +52,6 @@ def test_bits_of_a_cut_pass_help(photos, streams):
         assert all(later > earlier - 0.002 for earlier, later in zip(means, means[1:], strict=False)), (whole, means)
 
 
-def test_every_prefix_of_a_small_stream_decodes(photos):
-    stream = neurocodec.encode(photos[0][:48, :64], passes=2)
-    head = len(stream) - len(neurocodec.unpack(stream))
-    for length in range(head + 1, len(stream) + 1):
-        assert neurocodec.decode(stream[:length]).size == (64, 48)
-    for length in range(head + 1):
-        with pytest.raises(neurocodec.StreamError):
-            neurocodec.decode(stream[:length])
-
-
-def test_many_prefixes_of_a_large_stream_decode(streams):
-    for length in np.random.default_rng(1).integers(20, len(streams[1]), 20):
-        assert decode(streams[1], bytes=int(length)).shape == (160, 192, 3)
-
-
 def test_budgets_are_hard_limits_and_are_used(photos):
     for budget in (20, 100, 1000, 5001):
         stream = neurocodec.encode(photos[2], bytes=budget)
@@ -79,10 +64,9 @@ def test_budgets_are_hard_limits_and_are_used(photos):
             neurocodec.encode(photos[2], **small)
 
 
-def test_an_ssim_target_is_reached_at_the_first_pass_that_does(photos):
-    stream = neurocodec.encode(photos[0], ssim=0.7)
-    passes = neurocodec.info(stream).passes
-    assert metrics.ssim(photos[0], decode(stream)) >= 0.7 > metrics.ssim(photos[0], decode(stream, passes=passes - 1))
+def test_an_ssim_target_is_reached_at_the_first_pass_that_does(photos, streams):
+    third, fourth = (metrics.ssim(photos[0], decode(streams[0], passes=n)) for n in (3, 4))
+    assert neurocodec.info(neurocodec.encode(photos[0], ssim=(third + fourth) / 2)).passes == 4
 
 
 def test_truncation_equals_encoding_less(photos, streams):
@@ -152,3 +136,18 @@ def test_a_flipped_bit_changes_the_picture_near_its_place_only():
     stream[-32] ^= 0x80  # the last code plane's first location
     changed = np.abs(decode(bytes(stream)) - shown).max(2)
     assert changed[:96, :96].any() and not changed[128:].any() and not changed[:, 128:].any()
+
+
+@pytest.mark.parametrize("bpp", [0, -1, float("nan"), float("inf")])
+def test_bpp_that_is_no_positive_number_is_refused(photos, bpp):
+    stream = neurocodec.encode(photos[0][:32, :32], passes=1)
+    for call in (lambda: neurocodec.encode(photos[0], bpp=bpp), lambda: neurocodec.truncate(stream, bpp=bpp)):
+        with pytest.raises(neurocodec.NeurocodecError, match="positive"):
+            call()
+
+
+def test_a_huge_budget_costs_nothing(photos):
+    picture = photos[0][:32, :32]
+    whole = neurocodec.encode(picture, passes=16)
+    assert neurocodec.encode(picture, bytes=1 << 60) == whole
+    assert neurocodec.truncate(whole, bytes=1 << 60) == whole

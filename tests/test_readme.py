@@ -30,7 +30,9 @@ def test_commands(folder):
         result = CliRunner().invoke(main, words[1:])
         assert words[0] == "neurocodec" and result.exit_code == 0, (command, result.output)
     assert (folder / "small.nci").stat().st_size <= 5000
-    assert Image.open("photo.png").size == Image.open("again.png").size == (192, 160)
+    for name in ("photo.png", "again.png"):
+        with Image.open(name) as picture:
+            assert picture.size == (192, 160)
 
 
 def test_python(folder):

@@ -1,0 +1,62 @@
+"""Frozen streams of every shipped model decode to the pixels they had when they were made, whole and cut.
+
+`pytest tests/test_golden.py --regenerate-golden` makes them anew; only new weights or a new version of the format may
+ask for that.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import neurocodec
+
+GOLDEN = Path(__file__).parent / "golden"
+MODELS = [model.name for model in neurocodec.list_models()]
+SIZES = {"small": (64, 48), "large": (192, 160)}
+
+
+def path(model: str, size: str, suffix: str) -> Path:
+    return GOLDEN / f"{model}-{size}{suffix}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def regenerated(request, photos):
+    if request.config.getoption("--regenerate-golden"):
+        GOLDEN.mkdir(exist_ok=True)
+        for model in MODELS:
+            for (size, (width, height)), photo in zip(SIZES.items(), photos[1:], strict=False):
+                stream = neurocodec.encode(photo[:height, :width], model=model, passes=4)
+                path(model, size, ".nci").write_bytes(stream)
+                for name, part in (("", stream), ("-cut", cut(stream))):
+                    neurocodec.decode(part).save(path(model, size, f"{name}.png"))
+
+
+def cut(stream: bytes) -> bytes:
+    return stream[: len(stream) * 2 // 3]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("model", MODELS)
+def test_pixels(model, size):
+    stream = path(model, size, ".nci").read_bytes()
+    assert neurocodec.info(stream).model == model.partition(".")[0]
+    for name, part in (("", stream), ("-cut", cut(stream))):
+        with Image.open(path(model, size, f"{name}.png")) as golden:
+            difference = np.abs(np.asarray(golden, np.int16) - np.asarray(neurocodec.decode(part), np.int16))
+        assert difference.shape[1::-1] == SIZES[size]
+        assert difference.max() <= 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_prefixes(model):
+    """Every one of the small stream, many of the large one."""
+    for size, step in (("small", 1), ("large", 97)):
+        stream = path(model, size, ".nci").read_bytes()
+        head = len(stream) - len(neurocodec.unpack(stream))
+        for length in range(head + 1, len(stream) + 1, step):
+            assert neurocodec.decode(stream[:length]).size == SIZES[size]
+        for length in range(head + 1):
+            with pytest.raises(neurocodec.StreamError):
+                neurocodec.decode(stream[:length])
