@@ -4,7 +4,7 @@ Large pictures go through each step of a network in strips with a halo as wide a
 bounded and the result is that of the whole picture, up to rounding: there are no seams to hide.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -64,56 +64,62 @@ class Codec:
     def encode(self, picture: Picture) -> Iterator[Pass]:
         """Passes of a picture, as many as the layout allows; stop asking when there are enough."""
         x = _pad(picture)
-        encoder, decoder, grey = self.network.initial(x.new_zeros((), dtype=torch.float32).expand(x.shape))
+        encoder, decoder, grey = self.network.initial(_like(x.shape))
 
-        def code(t: int, last: Pass | None) -> np.ndarray:
+        def code(t: int, known: _State) -> np.ndarray:
             codes = torch.empty(1, *self.layout.code_shape(picture.width, picture.height))
 
-            def step(x: Tensor, h: Tensor, c: Tensor, *others: Tensor) -> _State:
-                y = grey[:, :, : x.shape[2]] if last is None else self.network.synthesis(others)
-                codes, state = self.network.encoder_step(x.float(), y, t, (h, c), others[0])
+            def step(x: Tensor, h: Tensor, c: Tensor, *known: Tensor) -> _State:
+                y = self.network.synthesis(known) if t else grey[:, :, : x.shape[2]]
+                codes, state = self.network.encoder_step(x.float(), y, t, (h, c), known[0])
                 return codes, *state
 
-            inputs = (x, *encoder, *(decoder if last is None else last.state))
-            self._sweep(step, inputs, (codes, *encoder), x.shape, halo=2 * self.network.reach)
+            self._sweep(step, (x, *encoder, *known), (codes, *encoder), x.shape, halo=2 * self.network.reach)
             return codes.numpy().reshape(-1) > 0
 
-        return self._passes(code, picture.width, picture.height)
+        return self._passes(code, decoder, picture.width, picture.height)
 
     def decode(self, codes: Iterable[np.ndarray], width: int, height: int) -> Iterator[Pass]:
         """Passes of a stream; the last may lack bits at its end. A picture is only made of a pass that is asked for it."""
         source = iter(codes)
-        return self._passes(lambda t, last: next(source, None), width, height)
+        _, state, _ = self.network.initial(_like(self._padded(width, height)))
+        return self._passes(lambda t, known: next(source, None), state, width, height)
 
     def _passes(
-        self, code: Callable[[int, Pass | None], np.ndarray | None], width: int, height: int
+        self, code: Callable[[int, _State], np.ndarray | None], state: _State, width: int, height: int
     ) -> Iterator[Pass]:
-        """The loop that encoding and decoding share: they differ in where the codes of pass t come from."""
-        shape = self.layout.code_shape(width, height)
-        like = torch.zeros(()).expand(1, 3, *(n * self.layout.stride for n in shape[1:]))
-        _, decoder, _ = self.network.initial(like)
+        """The loop that encoding and decoding share: they differ in where the codes of pass t come from.
+
+        state: the decoder's, overwritten from pass to pass.
+        """
+        padded, shape = self._padded(width, height), self.layout.code_shape(width, height)
 
         def show(state: _State) -> Picture:
-            y = torch.empty(like.shape)
-            self._sweep(lambda *s: (self.network.synthesis(s).clamp_(0, 1),), state, (y,), like.shape)
+            y = torch.empty(padded)
+            self._sweep(lambda *s: (self.network.synthesis(s).clamp_(0, 1),), state, (y,), padded)
             return Picture(y[0, :, :height, :width].numpy())
 
         last = None
         for t in range(self.layout.max_passes):
-            codes = code(t, last)
+            if last is not None:
+                last.state  # from here on, `state` is that of the pass before
+            codes = code(t, state)
             if codes is None:
                 return
-            if last is not None:
-                decoder = last.state
 
-            def step(t: int = t, codes: np.ndarray = codes, state: _State = decoder) -> _State:
+            def step(t: int = t, codes: np.ndarray = codes) -> _State:
                 bits = torch.zeros(1, *shape)  # 0: not known
                 bits.view(-1)[: len(codes)] = torch.from_numpy(np.where(codes, np.float32(1), np.float32(-1)))
-                self._sweep(lambda b, *s: self.network.decoder_step(b, t, s), (bits, *state), state, like.shape)
+                self._sweep(lambda b, *s: self.network.decoder_step(b, t, s), (bits, *state), state, padded)
                 return state
 
             last = Pass(codes, step, show)
             yield last
+
+    def _padded(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Shape (1, 3, H, W) of the padded picture that the network sees."""
+        _, rows, columns = self.layout.code_shape(width, height)
+        return 1, 3, rows * self.layout.stride, columns * self.layout.stride
 
     @torch.no_grad()
     def _sweep(
@@ -144,6 +150,11 @@ class Codec:
             for out, result in zip(outputs, step(*windows), strict=True):
                 k = height // out.shape[2]
                 _rows(out, top, bottom, height).copy_(result[:, :, above // k :][:, :, : (bottom - top) // k])
+
+
+def _like(shape: Sequence[int]) -> Tensor:
+    """A tensor of that shape which takes no memory."""
+    return torch.zeros(()).expand(*shape)
 
 
 def _rows(t: Tensor, top: int, bottom: int, height: int) -> Tensor:
