@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,14 @@ from PIL import Image
 from neurocodec import bitstream, images, weights
 from neurocodec.bitstream import Header
 from neurocodec.errors import ModelError, NeurocodecError, StreamError
+from neurocodec.payload import CodedPasses, RawPasses
 from neurocodec.weights import Model
 
 if TYPE_CHECKING:
-    from neurocodec.codec import Codec
+    from neurocodec.codec import Codec, LatentCodec
 
 DEFAULT_MODEL = "conv-lstm"
-DEFAULT_PASSES = 8  # 1 bpp: visually close to the original, room to cut
+PREVIEW_MODEL, PREVIEW_SIDE = "preview", 64  # pixels: up to here a picture is a preview of one
 Progress = Callable[[int, int], None]
 Octets = bytes  # `bytes` is also the name of an option
 
@@ -59,30 +61,34 @@ def encode(
     bytes: int | None = None,
     bpp: float | None = None,
     ssim: float | None = None,
+    fit: int | None = None,
     headerless: bool = False,
     checksum: bool = False,
     progress: Progress | None = None,
 ) -> Octets:
     """Encode a picture (path, bytes, binary file, PIL image or uint8 array) to a stream.
 
-    At most one of: passes (default 8); bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass
-    that does. headerless leaves only the payload, without size, model and alpha. checksum protects the payload.
+    model: by default `preview` where both sides are at most 64 pixels, else `conv-lstm`.
+    At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. By
+    default 64 bytes for `preview`, 8 passes for the others.
+    fit scales the picture down to a long side of that many pixels; `preview` does so to 32 where a side is above 64.
+    headerless leaves only the payload, without size, model and alpha. checksum protects the payload.
     progress is called with (passes done, passes expected).
     Raises NeurocodecError for a picture or a request that cannot be served, ModelError for a model that is not here.
     """
     if sum(value is not None for value in (passes, bytes, bpp, ssim)) > 1:
         raise NeurocodecError("at most one of passes, bytes, bpp and ssim can be asked for")
-    found = weights.find(model or DEFAULT_MODEL)
-    layout = found.architecture.layout
-    if passes is None:
-        passes = layout.max_passes if ssim is not None else DEFAULT_PASSES
-    if not 1 <= passes <= layout.max_passes:
-        raise NeurocodecError(f"passes must be 1 to {layout.max_passes}")
     if ssim is not None and not 0 < ssim <= 1:
         raise NeurocodecError("an SSIM target must be above 0 and at most 1")
-    picture = images.load(image)
+    picture, found = prepare(image, model, fit)
+    layout = found.layout
+    if passes is bytes is bpp is ssim is None:
+        passes, bytes = layout.default_passes, layout.default_bytes
+    if passes is None:
+        passes = layout.max_passes
+    if not 1 <= passes <= layout.max_passes:
+        raise NeurocodecError(f"passes must be 1 to {layout.max_passes}")
     width, height = picture.width, picture.height
-    size = layout.pass_bytes(width, height)
 
     def container(payload: Octets) -> Octets:
         if headerless:
@@ -93,9 +99,9 @@ def encode(
 
     room = None
     if bytes is not None or bpp is not None:
-        least, most = bitstream.least_payload(width, height), layout.max_passes * size
+        least, most = layout.least(width, height), layout.most(width, height)
         room = _room(_budget(bytes, bpp, width * height), least, most, lambda n: len(container(b"\0" * n)))
-        passes = min(-(-room // size), layout.max_passes)
+        passes = layout.passes_in(room, width, height)
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codes = []
     for done in _codec(found).encode(picture):
@@ -110,7 +116,21 @@ def encode(
             shown = images.to_image(done.picture)
             if metrics.ssim(np.asarray(target), np.asarray(shown)) >= ssim:
                 break
-    return container(bitstream.pack_codes(codes)[:room])
+    return container(layout.pack(codes, width, height, room))
+
+
+def prepare(image: images.Source, model: str | os.PathLike | None, fit: int | None) -> tuple[images.Picture, Model]:
+    """The picture that `encode` encodes, of the size that a header-less stream is decoded with, and the model it takes."""
+    picture = images.load(image)
+    found = _chosen(model, picture.width, picture.height)
+    if fit is None and max(picture.width, picture.height) > PREVIEW_SIDE:
+        fit = found.architecture.layout.fit
+    return picture if fit is None else images.fit(picture, fit), found
+
+
+def _chosen(model: str | os.PathLike | None, width: int, height: int) -> Model:
+    """The model asked for, or the one that follows from the picture's size."""
+    return weights.find(model or (PREVIEW_MODEL if max(width, height) <= PREVIEW_SIDE else DEFAULT_MODEL))
 
 
 def _budget(limit: int | None, bpp: float | None, pixels: int) -> int:
@@ -142,8 +162,11 @@ def decode(
     bytes: int | None = None,
     model: str | os.PathLike | None = None,
     size: tuple[int, int] | None = None,
+    upscale: tuple[int, int] | None = None,
 ) -> Image.Image:
     """Decode a stream, or only its first passes or bytes, to a PIL image, mode RGB, or RGBA where alpha was kept.
+
+    upscale: a size (width, height) to which the picture is smoothly enlarged.
 
     A header-less stream needs its size (width, height) and, unless it is the default, its model; a container needs a
     model only when its weights did not come with the package.
@@ -153,14 +176,16 @@ def decode(
         raise NeurocodecError("passes must be at least 1")
     header, payload = _open(data[:bytes], model, size)
     found = _model_of(header, model)
-    layout = found.architecture.layout
-    if passes is not None:
-        payload = payload[: passes * layout.pass_bytes(header.width, header.height)]
-    alpha = None if header.alpha is None else bitstream.unpack_alpha(header.alpha, header.width, header.height)
-    codes = bitstream.unpack_codes(payload, layout, header.width, header.height)
-    for last in _codec(found).decode(codes, header.width, header.height):
+    width, height = header.width, header.height
+    codes = found.layout.unpack(payload, width, height)
+    alpha = None if header.alpha is None else bitstream.unpack_alpha(header.alpha, width, height)
+    for last in _codec(found).decode(islice(codes, passes), width, height):
         last.state
-    return images.to_image(replace(last.picture, alpha=alpha))
+    shown = images.to_image(replace(last.picture, alpha=alpha))
+    if upscale is None:
+        return shown
+    bitstream.check_size(*upscale)
+    return shown.resize(upscale, Image.Resampling.BICUBIC)
 
 
 def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None = None) -> Info:
@@ -168,13 +193,12 @@ def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None
     header, payload = _open(data, model, size)
     architecture = weights.architecture_of(header.model)
     width, height = header.width, header.height
-    whole = architecture.layout.pass_bytes(width, height)
-    sizes = bitstream.pass_sizes(len(payload), architecture.layout, width, height)
+    sizes, whole = _layout_of(header, model).sizes(payload, width, height)
     return Info(
         architecture.name,
         width,
         height,
-        sum(n == whole for n in sizes),
+        whole,
         len(data),
         8 * len(data) / (width * height),
         sizes,
@@ -190,16 +214,16 @@ def truncate(data: Octets, *, passes: int | None = None, bytes: int | None = Non
     if sum(value is not None for value in (passes, bytes, bpp)) != 1:
         raise NeurocodecError("exactly one of passes, bytes and bpp must be asked for")
     header, payload = bitstream.read(data)
-    layout = weights.architecture_of(header.model).layout
-    bitstream.pass_sizes(len(payload), layout, header.width, header.height)
+    width, height = header.width, header.height
+    layout = _layout_of(header, None)
+    layout.sizes(payload, width, height)
     if passes is not None:
         if passes < 1:
             raise NeurocodecError("passes must be at least 1")
-        room = passes * layout.pass_bytes(header.width, header.height)
-    else:
-        budget = _budget(bytes, bpp, header.width * header.height)
-        least = bitstream.least_payload(header.width, header.height)
-        room = _room(budget, least, len(payload), lambda n: len(bitstream.write(header, b"\0" * n)))
+        return bitstream.write(header, layout.cut(payload, passes, width, height))
+    least = layout.least(width, height)
+    budget = _budget(bytes, bpp, width * height)
+    room = _room(budget, least, len(payload), lambda n: len(bitstream.write(header, b"\0" * n)))
     return bitstream.write(header, payload[:room])
 
 
@@ -220,7 +244,7 @@ def _open(data: Octets, model: str | os.PathLike | None, size: tuple[int, int] |
     if size is None:
         return bitstream.read(data)
     bitstream.check_size(*size)
-    found = weights.find(model or DEFAULT_MODEL)
+    found = _chosen(model, *size)
     return Header(found.architecture.number, found.fingerprint, *size), data
 
 
@@ -236,7 +260,14 @@ def _model_of(header: Header, model: str | os.PathLike | None) -> Model:
     return found
 
 
-def _codec(model: Model) -> "Codec":
-    from neurocodec.codec import Codec
+def _layout_of(header: Header, model: str | os.PathLike | None) -> RawPasses | CodedPasses:
+    """How a stream's payload is laid out; for coded passes that takes the tables of the very weights."""
+    layout = weights.architecture_of(header.model).layout
+    return layout if isinstance(layout, RawPasses) else _model_of(header, model).layout
 
-    return Codec(weights.network(model.path), model.architecture.layout)
+
+def _codec(model: Model) -> "Codec | LatentCodec":
+    from neurocodec.codec import Codec, LatentCodec
+
+    kind = Codec if isinstance(model.layout, RawPasses) else LatentCodec
+    return kind(weights.network(model.path), model.layout)

@@ -1,13 +1,11 @@
-"""Bytes <-> codes: the header-less payload and the container (normative text: bitstream_spec.md).
+"""Bytes <-> header and payload: the container (normative text: bitstream_spec.md).
 
     container:  head (at most 12 bytes for ordinary pictures)  [alpha block]  payload
-    payload:    pass 0, pass 1, ...; every byte prefix of it decodes
 
 Nothing here imports torch, and nothing is allocated on the word of a head before `check_size` has passed it.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import construct as c
@@ -19,9 +17,7 @@ MAGIC = b"\x8eNC"
 VERSION = 1
 MAX_SIDE = 65_535  # pixels
 MAX_PIXELS = 1 << 27
-UNIT = 32  # pixels; pictures are padded to multiples of it
 _MAX_HEAD = 64  # bytes; bounds the work that a hostile head can cause
-_FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # so does what a payload of a few bytes can ask for
 
 _HEAD = c.Struct(
     "magic" / c.Const(MAGIC),
@@ -34,23 +30,6 @@ _HEAD = c.Struct(
     "checksum" / c.If(c.this.flags.checksum, c.Struct("length" / c.VarInt, "crc32" / c.Int32ub)),
     "end" / c.Tell,
 )
-
-
-@dataclass(frozen=True)
-class RawPasses:
-    """Payload layout of the founding paper: `bits` raw bits per `stride` x `stride` pixels and pass, nothing else."""
-
-    bits: int
-    stride: int
-    max_passes: int
-
-    def code_shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """(bits, rows, columns) of one pass for a picture of the given size in pixels."""
-        return self.bits, -(-height // UNIT) * UNIT // self.stride, -(-width // UNIT) * UNIT // self.stride
-
-    def pass_bytes(self, width: int, height: int) -> int:
-        """Bytes of one whole pass."""
-        return int(np.prod(self.code_shape(width, height), dtype=np.int64)) // 8
 
 
 @dataclass(frozen=True)
@@ -126,40 +105,6 @@ def read(data: bytes) -> tuple[Header, bytes]:
             raise StreamError("checksum does not match: the payload is damaged")
     alpha = data[head.end : start] if head.flags.alpha else None
     return Header(head.model, head.fingerprint, head.width, head.height, alpha, head.flags.checksum), payload
-
-
-def pack_codes(codes: Iterable[np.ndarray]) -> bytes:
-    """Payload from passes, each a 1-D boolean array in stream order (bit 0 of every location in raster order, bit 1 ...)."""
-    return b"".join(np.packbits(code).tobytes() for code in codes)
-
-
-def pass_sizes(payload_bytes: int, layout: RawPasses, width: int, height: int) -> list[int]:
-    """Bytes of each pass in a payload of that length; the last one may be cut.
-
-    Raises StreamError when the payload is longer than the layout's passes or too short for so large a picture.
-    """
-    size = layout.pass_bytes(width, height)
-    if payload_bytes > size * layout.max_passes:
-        raise StreamError(f"{payload_bytes - size * layout.max_passes} bytes of trailing garbage after the last pass")
-    if payload_bytes < least_payload(width, height):
-        raise StreamError(f"a payload of {payload_bytes} bytes is too short for {width}x{height} pixels")
-    return [min(size, payload_bytes - start) for start in range(0, payload_bytes, size)]
-
-
-def least_payload(width: int, height: int) -> int:
-    """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
-    return max(1, -(-(width * height - _FREE_PIXELS) // _PIXELS_PER_BYTE))
-
-
-def unpack_codes(payload: bytes, layout: RawPasses, width: int, height: int) -> Iterator[np.ndarray]:
-    """Passes of a payload, each a 1-D boolean array; the last may be shorter: the bits of a cut pass that are there.
-
-    Raises StreamError as `pass_sizes` does.
-    """
-    sizes = pass_sizes(len(payload), layout, width, height)  # checked now, not when the first pass is asked for
-    ends = np.cumsum(sizes)
-    octets = np.frombuffer(payload, np.uint8)
-    return (np.unpackbits(octets[end - size : end]).astype(bool) for size, end in zip(sizes, ends, strict=True))
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import neurocodec
-from neurocodec import _batch, images
+from neurocodec import _api, _batch, images
 from neurocodec.errors import StreamError
 from neurocodec.models import ARCHITECTURES
 
@@ -85,20 +85,27 @@ def main() -> None:
 @main.command()
 @_files
 @_options(_model, _passes, _bytes, _bpp, _base64)
+@click.option("--fit", type=click.IntRange(min=1), metavar="N", help="First scale the picture down to a long side of N pixels.")
 @click.option("--ssim", type=Number(0, 1, min_open=True), help="Stop at the first pass that reaches this SSIM.")
 @click.option("--headerless", is_flag=True, help="Payload only; its size and model travel apart, alpha is lost.")
 @click.option("--checksum", is_flag=True, help="Protect the payload by its length and CRC-32.")
-def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text, ssim, headerless, checksum):
-    """Encode pictures to streams (.nci), by default with 8 passes (1 bpp)."""
+def encode(
+    inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text, fit, ssim, headerless, checksum
+):
+    """Encode pictures to streams (.nci).
+
+    Without -m, pictures with sides up to 64 pixels are encoded by `preview`, by default to 64 bytes, others by `conv-lstm`,
+    by default with 8 passes (1 bpp). `-m preview` scales larger pictures down to 32 pixels.
+    """
     _at_most_one(passes=passes, bytes=max_bytes, bpp=bpp, ssim=ssim)
 
     def work(source: str) -> tuple[bytes, dict[str, Any]]:
-        picture = images.load(sys.stdin.buffer if source == "-" else source)
+        picture, found = _api.prepare(sys.stdin.buffer if source == "-" else source, model, fit)
         begin = time.perf_counter()
         with _progress(source) as progress:
             stream = neurocodec.encode(
                 picture,
-                model=model,
+                model=found.name,
                 passes=passes,
                 bytes=max_bytes,
                 bpp=bpp,
@@ -109,7 +116,7 @@ def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, 
             )
         facts = {"seconds": round(time.perf_counter() - begin, 4)}
         size = (picture.width, picture.height) if headerless else None
-        facts |= _facts(neurocodec.info(stream, model=model if headerless else None, size=size))
+        facts |= _facts(neurocodec.info(stream, model=found.name, size=size))
         return base64.b64encode(stream) + b"\n" if as_text else stream, facts
 
     _batch.run(work, inputs, recursive, _batch.PICTURES, output, _suffix(as_text, headerless), force, as_json)
@@ -119,7 +126,8 @@ def encode(inputs, output, recursive, force, as_json, model, passes, max_bytes, 
 @_files
 @_options(_model, _size, _passes, _base64)
 @click.option("--bytes", "max_bytes", type=click.IntRange(min=1), help="Use only so many bytes of the stream.")
-def decode(inputs, output, recursive, force, as_json, model, size, passes, as_text, max_bytes):
+@click.option("--upscale", type=Size(), help="Enlarge the picture smoothly to this size.")
+def decode(inputs, output, recursive, force, as_json, model, size, passes, as_text, max_bytes, upscale):
     """Decode streams to pictures (.png, or what the suffix of -o says)."""
     _at_most_one(passes=passes, bytes=max_bytes)
     suffix = Path(output).suffix if output and output != "-" and not (recursive or os.path.isdir(output)) else ""
@@ -127,7 +135,7 @@ def decode(inputs, output, recursive, force, as_json, model, size, passes, as_te
     def work(source: str) -> tuple[bytes, dict[str, Any]]:
         data = _stream(source, as_text)[:max_bytes]
         begin = time.perf_counter()
-        image = neurocodec.decode(data, passes=passes, model=model, size=size)
+        image = neurocodec.decode(data, passes=passes, model=model, size=size, upscale=upscale)
         facts = {"seconds": round(time.perf_counter() - begin, 4)}
         facts |= _facts(neurocodec.info(data, model=model, size=size))
         facts["passes"] = min(facts["passes"], passes or facts["passes"])

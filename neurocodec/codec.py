@@ -1,21 +1,22 @@
-"""Class Codec: Picture <-> codes, pass by pass. It knows networks only through the protocol below.
+"""Picture <-> codes, pass by pass: `Codec` for networks of raw passes, `LatentCodec` for those with a latent told by planes.
 
-Large pictures go through each step of a network in strips with a halo as wide as the step's reach, so memory is
+They know networks only through the protocols below. To a `Codec`, large pictures go through each step of a network in strips with a halo as wide as the step's reach, so memory is
 bounded and the result is that of the whole picture, up to rounding: there are no seams to hide.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurocodec.bitstream import UNIT, RawPasses
+from neurocodec import planes
 from neurocodec.images import Picture
+from neurocodec.payload import UNIT, CodedPasses, RawPasses
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -32,19 +33,29 @@ class PassNetwork(Protocol):
     def synthesis(self, state: _State) -> Tensor: ...
 
 
+class LatentNetwork(Protocol):
+    """What a network with a latent offers; shapes are those of `models/preview.py`."""
+
+    strides: tuple[int, ...]
+
+    def analysis_transform(self, x: Tensor) -> list[Tensor]: ...
+    def estimate(self, level: int, lower: Tensor, step: Tensor) -> Tensor: ...
+    def synthesis_transform(self, latents: Sequence[Tensor], passes: Tensor) -> Tensor: ...
+
+
 @dataclass
 class Pass:
-    """One pass: its `codes`, a 1-D boolean array in stream order, and what is known after it.
+    """One pass: its `codes`, 1-D in stream order (booleans, or digits as uint8), and what is known after it.
 
     `state` and `picture` are made when first asked for, which must be before the next pass is asked for.
     """
 
     codes: np.ndarray
-    _step: Callable[[], _State]
-    _show: Callable[[_State], Picture]
+    _step: Callable[[], Any]
+    _show: Callable[[Any], Picture]
 
     @cached_property
-    def state(self) -> _State:
+    def state(self) -> Any:
         """The decoder's state after this pass."""
         return self._step()
 
@@ -150,6 +161,58 @@ class Codec:
             for out, result in zip(outputs, step(*windows), strict=True):
                 k = height // out.shape[2]
                 _rows(out, top, bottom, height).copy_(result[:, :, above // k :][:, :, : (bottom - top) // k])
+
+
+@dataclass(frozen=True)
+class LatentCodec:
+    """A network with a latent, and how its planes are laid out."""
+
+    network: LatentNetwork
+    layout: CodedPasses
+
+    def encode(self, picture: Picture) -> Iterator[Pass]:
+        """All passes of a picture. Raises StreamError when it is larger than the layout allows."""
+        known = self.layout.known(picture.width, picture.height)
+        with torch.no_grad():
+            latents = self.network.analysis_transform(_pad(picture).float())
+        parts = [
+            latent[0, :, :height, :width].flatten().numpy()
+            for latent, (_, height, width) in zip(latents, known.map.shapes, strict=True)
+        ]
+        largest = (1 << known.map.top.astype(np.int32)) - 1
+        z = np.clip(np.trunc(np.concatenate(parts)), -largest, largest).astype(np.int32)
+        return self._passes(lambda n: known.digits(z, n), known, picture.width, picture.height)
+
+    def decode(self, codes: Iterable[np.ndarray], width: int, height: int) -> Iterator[Pass]:
+        """Passes of a stream; the last may lack digits at its end. A picture is only made of a pass that is asked for it."""
+        source = iter(codes)
+        return self._passes(lambda n: next(source, None), self.layout.known(width, height), width, height)
+
+    def _passes(
+        self, digits: Callable[[int], np.ndarray | None], known: planes.Known, width: int, height: int
+    ) -> Iterator[Pass]:
+        """The loop that encoding and decoding share: they differ in where the digits of pass n come from."""
+
+        def show(known: planes.Known) -> Picture:
+            y = self._synthesis(known, -(-height // UNIT) * UNIT, -(-width // UNIT) * UNIT)
+            return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
+
+        for n in range(self.layout.max_passes):
+            codes = digits(n)
+            if codes is None:
+                return
+            known.tell(n, codes)
+            yield Pass(codes, lambda: known, show)
+
+    @torch.no_grad()
+    def _synthesis(self, known: planes.Known, height: int, width: int) -> Tensor:
+        latents = []
+        parts = zip(self.network.strides, known.levels(known.lower), known.levels(known.plane), strict=True)
+        for level, (stride, lower, plane) in enumerate(parts):
+            step = torch.from_numpy(plane)[None].float().exp2()
+            z = self.network.estimate(level, torch.from_numpy(lower)[None].float(), step)
+            latents.append(F.pad(z, (0, width // stride - z.shape[3], 0, height // stride - z.shape[2])))
+        return self.network.synthesis_transform(latents, torch.tensor([known.passes]))
 
 
 def _like(shape: Sequence[int]) -> Tensor:

@@ -83,6 +83,20 @@ def to_image(picture: Picture) -> Image.Image:
     return Image.fromarray(rows)
 
 
+def fit(picture: Picture, side: int) -> Picture:
+    """The picture scaled down so that its long side is `side` pixels; as it is where that is no larger.
+
+    Raises NeurocodecError unless side is at least 1.
+    """
+    if side < 1:
+        raise NeurocodecError("a picture can only be fitted to 1 pixel or more")
+    scale = side / max(picture.width, picture.height)
+    if scale >= 1:
+        return picture
+    size = tuple(max(1, round(n * scale)) for n in (picture.width, picture.height))
+    return _picture(to_image(picture).resize(size, Image.Resampling.LANCZOS))
+
+
 def encode_image(image: Image.Image, suffix: str) -> bytes:
     """The bytes of an image file in the format that the suffix names (".png"); alpha goes over white if it has to.
 

@@ -8,15 +8,19 @@ import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from neurocodec.errors import ModelError
+from neurocodec.images import write_atomically
 from neurocodec.models import ARCHITECTURES, Architecture
+from neurocodec.payload import CodedPasses, RawPasses
 
 _SUFFIX = ".safetensors"
+_TABLES = "tables."  # how the names of tensors begin that are not the network's but the entropy coder's
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Model:
         """The model card; empty when there is none."""
         path = self.path.with_suffix(".toml")
         return tomllib.loads(path.read_text()) if path.exists() else {}
+
+    @property
+    def layout(self) -> RawPasses | CodedPasses:
+        """The layout of the model's payload, with the tables that these weights bring along."""
+        return _layout(self.architecture, self.path, self.path.stat().st_mtime_ns)
 
     @property
     def fingerprint(self) -> int:
@@ -94,19 +103,21 @@ def network(path: Path) -> Any:
     metadata = _metadata(path)
     try:
         net = _architecture(metadata.get("architecture", "")).network()(**json.loads(metadata["config"]))
-        net.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+        tensors = {k: v.float() for k, v in load_file(path).items() if not k.startswith(_TABLES)}
+        net.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"weights file {path}: {' '.join(str(error).split())[:200]}") from None
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def save(net: Any, architecture: str, path: Path) -> None:
-    """Write a network's weights in fp16 with its configuration."""
+def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | None = None) -> None:
+    """Write a network's weights in fp16 with its configuration, and integer tables as they are."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialize
 
     tensors = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in net.state_dict().items()}
-    save_file(tensors, path, {"architecture": architecture, "config": json.dumps(net.config, sort_keys=True)})
+    metadata = {"architecture": architecture, "config": json.dumps(net.config, sort_keys=True)}
+    write_atomically(path, serialize(tensors | dict(tables or {}), metadata))
 
 
 def _architecture(name: str) -> Architecture:
@@ -123,6 +134,18 @@ def _metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is not a weights file: {error}") from None
+
+
+@lru_cache(maxsize=16)
+def _layout(architecture: Architecture, path: Path, modified: int) -> RawPasses | CodedPasses:
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        tables = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TABLES)}  # noqa: SIM118
+    try:
+        return architecture.layout.of(tables)
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"weights file {path} lacks the tables of its payload: {error}") from None
 
 
 @lru_cache(maxsize=64)

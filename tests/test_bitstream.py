@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import neurocodec
 from neurocodec import bitstream
-from neurocodec.bitstream import Header, RawPasses
+from neurocodec.bitstream import Header
 from neurocodec.errors import StreamError
+from neurocodec.payload import RawPasses
 
 LAYOUT = RawPasses(bits=32, stride=16, max_passes=16)
 sizes = st.tuples(st.integers(1, 200), st.integers(1, 200))
@@ -34,17 +35,17 @@ def test_containers_round_trip(header, payload):
 def test_codes_round_trip_and_passes_have_their_size(size, passes, seed):
     bits = np.prod(LAYOUT.code_shape(*size))
     codes = list(np.random.default_rng(seed).integers(0, 2, (passes, bits)).astype(bool))
-    payload = bitstream.pack_codes(codes)
+    payload = LAYOUT.pack(codes, *size)
     assert len(payload) == passes * LAYOUT.pass_bytes(*size) == passes * 16 * -(-size[0] // 32) * -(-size[1] // 32)
-    for code, again in zip(codes, bitstream.unpack_codes(payload, LAYOUT, *size), strict=True):
+    for code, again in zip(codes, LAYOUT.unpack(payload, *size), strict=True):
         assert np.array_equal(code, again)
 
 
 @given(st.integers(1, 128), st.integers(0, 2**32 - 1))
 def test_a_cut_payload_gives_the_same_bits_up_to_its_end(cut, seed):
     payload = np.random.default_rng(seed).bytes(128)  # four passes of 64x32
-    whole = np.concatenate(list(bitstream.unpack_codes(payload, LAYOUT, 64, 32)))
-    part = np.concatenate(list(bitstream.unpack_codes(payload[:cut], LAYOUT, 64, 32)))
+    whole = np.concatenate(list(LAYOUT.unpack(payload, 64, 32)))
+    part = np.concatenate(list(LAYOUT.unpack(payload[:cut], 64, 32)))
     assert np.array_equal(part, whole[: 8 * cut])
 
 
@@ -111,13 +112,13 @@ def test_a_cut_checksummed_payload_is_accepted_and_cutting_makes_the_checksum_an
 
 def test_more_than_the_last_pass_is_refused():
     with pytest.raises(StreamError, match="3 bytes of trailing garbage"):
-        list(bitstream.unpack_codes(bytes(16 * 16 + 3), LAYOUT, 32, 32))
+        list(LAYOUT.unpack(bytes(16 * 16 + 3), 32, 32))
 
 
 def test_a_few_bytes_cannot_ask_for_a_large_picture():
-    assert bitstream.least_payload(2048, 1024) == 1
-    assert bitstream.least_payload(6000, 4000) < 0.02 * LAYOUT.pass_bytes(6000, 4000)
-    least = bitstream.least_payload(6000, 4000)
-    assert bitstream.pass_sizes(least, LAYOUT, 6000, 4000) == [least]
+    assert LAYOUT.least(2048, 1024) == 1
+    assert LAYOUT.least(6000, 4000) < 0.02 * LAYOUT.pass_bytes(6000, 4000)
+    least = LAYOUT.least(6000, 4000)
+    assert LAYOUT.sizes(bytes(least), 6000, 4000) == ([least], 0)
     with pytest.raises(StreamError, match="too short for 6000x4000"):
-        bitstream.pass_sizes(least - 1, LAYOUT, 6000, 4000)
+        LAYOUT.sizes(bytes(least - 1), 6000, 4000)

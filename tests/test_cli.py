@@ -25,14 +25,14 @@ ENCODE_KEYS = {"input", "output", "model", "width", "height", "passes", "bytes",
 DECODE_KEYS = ENCODE_KEYS - {"bpp"}
 INFO_KEYS = {"input", "model", "width", "height", "passes", "bytes", "bpp", "pass_bytes", "container"}
 MODEL_KEYS = {"name", "id", "summary", "weights", "parameters", "kmac_per_pixel"}
-SIZE = (40, 33)  # 2 x 2 tiles of 32 pixels: 64 bytes a pass
-PASS = 64
+SIZE = (72, 33)  # 3 x 2 tiles of 32 pixels: 96 bytes a pass; too wide for `preview`
+PASS = 96
 
 
 @pytest.fixture(scope="module")
 def pixels() -> np.ndarray:
     rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
-    return np.dstack([rows * 7, columns * 6, rows + columns]).astype(np.uint8)
+    return np.dstack([rows * 7, columns * 3, rows + columns]).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_encode_and_decode(here):
 def test_without_json_one_line_goes_to_stderr(here):
     for arguments in (("encode", "a.png"), ("decode", "s.nci"), ("truncate", "s.nci", "-o", "t.nci", "--passes", 1)):
         said = done(*arguments)
-        assert said.stdout == "" and said.stderr.count("\n") == 1 and "40x33" in said.stderr
+        assert said.stdout == "" and said.stderr.count("\n") == 1 and "72x33" in said.stderr
 
 
 def test_info(here, stream):
@@ -153,7 +153,7 @@ def test_info(here, stream):
     cut, whole = rows(done("info", "cut.nci", "s.nci", "--json"))
     assert (cut["passes"], cut["pass_bytes"], whole["passes"]) == (2, [PASS, PASS, PASS - 10], 3)
     said = done("info", "s.nci")
-    assert "width: 40\n" in said.stdout and said.stderr == ""
+    assert "width: 72\n" in said.stdout and said.stderr == ""
 
 
 def test_truncate(here, stream):
@@ -163,7 +163,7 @@ def test_truncate(here, stream):
     assert Path("t.nci").read_bytes() == stream[:-PASS]
     for option, limit in (("--bytes", 100), ("--bpp", 0.75)):
         (row,) = rows(done("truncate", "s.nci", "-o", "t.nci", option, limit, "-f", "--json"))
-        assert row["bytes"] == len(Path("t.nci").read_bytes()) <= (100 if option == "--bytes" else 0.75 * 40 * 33 / 8)
+        assert row["bytes"] == len(Path("t.nci").read_bytes()) <= (100 if option == "--bytes" else 0.75 * 72 * 33 / 8)
         assert stream.startswith(Path("t.nci").read_bytes())
     done("decode", "t.nci")
     assert Path("s.nci").read_bytes() == stream
@@ -175,10 +175,10 @@ def test_pack_and_unpack_are_inverse(here, stream):
     assert (row["output"], row["bytes"], row["pass_bytes"], row["container"]) == ("s.bits", 3 * PASS, [PASS] * 3, False)
     assert row["bpp"] == pytest.approx(8 * 3 * PASS / (SIZE[0] * SIZE[1]))
     assert Path("s.bits").read_bytes() == stream[-3 * PASS :]
-    (row,) = rows(done("pack", "s.bits", "--size", "40x33", "-o", "p.nci", "--json"))
+    (row,) = rows(done("pack", "s.bits", "--size", "72x33", "-o", "p.nci", "--json"))
     assert set(row) == INFO_KEYS | {"output"} and row["container"] is True
     assert Path("p.nci").read_bytes() == stream
-    done("pack", "s.bits", "--size", "40x33", "-o", "c.nci", "--checksum")
+    done("pack", "s.bits", "--size", "72x33", "-o", "c.nci", "--checksum")
     assert bitstream.read(Path("c.nci").read_bytes())[0].checksum
 
 
@@ -190,12 +190,12 @@ def test_headerless(here, stream):
     assert payload == stream[-3 * PASS :]
     result = run("decode", "a.bits", "-o", "x.png")
     assert result.exit_code == 3 and result.stderr.count("\n") == 1
-    done("decode", "a.bits", "--size", "40x33", "-o", "x.png")
+    done("decode", "a.bits", "--size", "72x33", "-o", "x.png")
     with Image.open("x.png") as image:
         assert np.array_equal(np.asarray(image), np.asarray(neurocodec.decode(stream)))
-    (row,) = rows(done("info", "a.bits", "--size", "40x33", "--json"))
+    (row,) = rows(done("info", "a.bits", "--size", "72x33", "--json"))
     assert row["container"] is False and row["pass_bytes"] == [PASS] * 3
-    for size in ("40", "40x", "x33", "-1x4", "40x33x1", "4.0x3", "40X33", "9" * 30 + "x1"):
+    for size in ("40", "40x", "x33", "-1x4", "72x33x1", "4.0x3", "40X33", "9" * 30 + "x1"):
         usage("is not a size", "decode", "a.bits", "--size", size)
     for size in ("0x33", "70000x1", "60000x60000"):
         fails(3, "outside the limits", "decode", "a.bits", "--size", size, "-o", "y.png")
@@ -242,7 +242,7 @@ def test_ssim_target(here):
 
 
 def test_decode_uses_only_so_much(here, stream):
-    for option, used in ((("--passes", 1), stream[: -2 * PASS]), (("--bytes", len(stream) - 70), stream[:-70])):
+    for option, used in ((("--passes", 1), stream[: -2 * PASS]), (("--bytes", len(stream) - 100), stream[:-100])):
         (row,) = rows(done("decode", "s.nci", *option, "-o", "x.png", "-f", "--json"))
         assert row["passes"] == 1
         with Image.open("x.png") as image:
@@ -313,9 +313,9 @@ def test_folder_to_folder(here, pixels):
     done("decode", "-r", "out", "-o", "back")
     assert {n for n in snapshot(here / "back") if n.endswith(".png")} == {"x.png", "deep/y.png", "deep/x.png"}
     done("unpack", "-r", "out", "-o", "bits")
-    done("pack", "-r", "bits", "-o", "again", "--size", "40x33")
+    done("pack", "-r", "bits", "-o", "again", "--size", "72x33")
     assert snapshot(here / "again") == snapshot(here / "out")
-    done("decode", "-r", "bits", "-o", "from_bits", "--size", "40x33")
+    done("decode", "-r", "bits", "-o", "from_bits", "--size", "72x33")
     assert snapshot(here / "from_bits") == snapshot(here / "back")
 
 
@@ -370,7 +370,7 @@ def test_base64_round_trip(here, stream):
     cut = done("truncate", "a.txt", "--base64", "--passes", 2, "-o", "-").stdout_bytes
     assert base64.b64decode(cut) == stream[:-PASS]
     done("encode", "a.png", "--passes", 3, "--base64", "--headerless", "-f")
-    done("decode", "a.txt", "--base64", "--size", "40x33", "-o", "z.png")
+    done("decode", "a.txt", "--base64", "--size", "72x33", "-o", "z.png")
     assert Path("z.png").read_bytes() == Path("y.png").read_bytes()
     Path("bad.txt").write_text("no base64 at all!")
     fails(3, "not base64", "decode", "bad.txt", "--base64")
@@ -455,7 +455,7 @@ def test_what_is_no_stream_exits_3(here, stream, pixels):
         Path("none.nci").write_bytes(data)
         fails(3, reason, "decode", "none.nci", "-o", "x.png")
     Path("long.bits").write_bytes(bytes(16 * PASS + 1))
-    fails(3, "trailing garbage", "pack", "long.bits", "--size", "40x33")
+    fails(3, "trailing garbage", "pack", "long.bits", "--size", "72x33")
 
 
 def test_every_cut_of_the_head_exits_3(here, stream):
@@ -638,7 +638,7 @@ import sys
 from neurocodec.cli import main
 for arguments in (
     "--help", "encode --help", "decode --help", "info s.nci", "truncate s.nci -o t.nci --passes 1", "unpack s.nci",
-    "pack s.bits --size 40x33 -o p.nci", "models --json",
+    "pack s.bits --size 72x33 -o p.nci", "models --json",
 ):
     try:
         main(arguments.split())

@@ -21,9 +21,9 @@ def streams(photos):
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 1), (31, 32), (32, 33), (100, 70)])
 def test_any_size_comes_back_in_its_size(size):
     picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    stream = neurocodec.encode(picture, passes=2)
+    stream = neurocodec.encode(picture, model="conv-lstm", passes=2)
     assert neurocodec.decode(stream).size == size
-    payload = neurocodec.encode(picture, passes=3, headerless=True)
+    payload = neurocodec.encode(picture, model="conv-lstm", passes=3, headerless=True)
     assert len(payload) == 3 * 16 * -(-size[0] // 32) * -(-size[1] // 32)
     assert len(stream) - len(neurocodec.unpack(stream)) <= 12
 
@@ -148,6 +148,7 @@ def test_bpp_that_is_no_positive_number_is_refused(photos, bpp):
 
 def test_a_huge_budget_costs_nothing(photos):
     picture = photos[0][:32, :32]
-    whole = neurocodec.encode(picture, passes=16)
-    assert neurocodec.encode(picture, bytes=1 << 60) == whole
-    assert neurocodec.truncate(whole, bytes=1 << 60) == whole
+    for model, passes in (("conv-lstm", 16), ("preview", 32)):
+        whole = neurocodec.encode(picture, model=model, passes=passes)
+        assert neurocodec.encode(picture, model=model, bytes=1 << 60) == whole
+        assert neurocodec.truncate(whole, bytes=1 << 60) == whole

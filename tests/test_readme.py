@@ -45,3 +45,8 @@ def test_the_program_is_installed_and_starts_without_torch():
     assert done.stdout.splitlines()[-1] == "False"
     program = Path(sys.executable).with_name("neurocodec")
     assert "progressive" in subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout.lower()
+
+
+def test_tables_are_those_of_the_committed_results():
+    script = Path(__file__).parent.parent / "benchmarks" / "readme_tables.py"
+    assert subprocess.run([sys.executable, script, "--check"], check=False).returncode == 0

@@ -9,6 +9,7 @@ import pytest
 from neurocodec import bitstream
 from neurocodec.bitstream import Header
 from neurocodec.models import ARCHITECTURES, register
+from neurocodec.payload import CodedPasses, RawPasses
 
 SPEC = (Path(__file__).parent.parent / "bitstream_spec.md").read_text()
 HEAD, CHECKSUM, ALPHA = (bytes.fromhex(e) for e in re.findall(r"```\n([0-9a-f ]+)\n```", SPEC))
@@ -34,7 +35,7 @@ def test_alpha_example():
 def test_bit_order_example():
     text, byte = re.search(r"`([01 ]+)`, the byte `([0-9a-f]{2})`", SPEC).groups()
     planes = np.array([[[1, 0], [0, 1]], [[1, 1], [1, 1]]], bool)
-    assert bitstream.pack_codes([planes.reshape(-1)]) == bytes.fromhex(byte)
+    assert ARCHITECTURES["conv-lstm"].layout.pack([planes.reshape(-1)], 32, 32) == bytes.fromhex(byte)
     assert "".join(str(int(b)) for b in planes.reshape(-1)) == text.replace(" ", "")
 
 
@@ -43,13 +44,20 @@ def test_model_table_and_limits():
     assert rows == [
         (str(a.number), a.name, str(a.layout.bits), str(a.layout.stride), str(a.layout.max_passes))
         for a in ARCHITECTURES.values()
+        if isinstance(a.layout, RawPasses)
+    ]
+    rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \| coded passes \| ([\d, ]+) \| ([\d,]+) \|$", SPEC, re.M)
+    assert rows == [
+        (str(a.number), a.name, ", ".join(map(str, a.layout.strides)), f"{a.layout.max_pixels:,}")
+        for a in ARCHITECTURES.values()
+        if isinstance(a.layout, CodedPasses)
     ]
     for limit in (bitstream.MAX_SIDE, bitstream.MAX_PIXELS):
         assert f"{limit:,}" in SPEC
 
 
 def test_model_numbers_are_frozen():
-    assert {a.name: a.number for a in ARCHITECTURES.values()} == {"conv-lstm": 1}
+    assert {a.name: a.number for a in ARCHITECTURES.values()} == {"conv-lstm": 1, "preview": 8}
     layout = ARCHITECTURES["conv-lstm"].layout
     for name, number in (("conv-lstm", 99), ("other", 1)):
         with pytest.raises(ValueError, match="already registered"):

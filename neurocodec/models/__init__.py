@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from neurocodec.bitstream import RawPasses
+from neurocodec.payload import CodedPasses, RawPasses
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Architecture:
     name: str
     number: int
     summary: str
-    layout: RawPasses
+    layout: RawPasses | CodedPasses
     network: Callable[[], Any]
 
 
@@ -22,7 +22,7 @@ ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def register(
-    name: str, number: int, summary: str, layout: RawPasses
+    name: str, number: int, summary: str, layout: RawPasses | CodedPasses
 ) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
     """Decorate a function that imports a network's class. Raises ValueError when the name or the number is taken."""
 
@@ -45,3 +45,15 @@ def conv_lstm() -> Any:
     from neurocodec.models.conv_lstm import ConvLSTM
 
     return ConvLSTM
+
+
+@register(
+    "preview",
+    number=8,
+    summary="thumbnails in 16 to 256 bytes; a scalar latent binarized plane by plane, entropy-coded",
+    layout=CodedPasses(strides=(32, 16, 8), max_pixels=1 << 18, default_bytes=64, fit=32),
+)
+def preview() -> Any:
+    from neurocodec.models.preview import Preview
+
+    return Preview

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurocodec.binarizer import keep_prefix
 from neurocodec.errors import NeurocodecError
-from neurocodec.train import data, losses
+from neurocodec.train import data
 
 CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
@@ -32,10 +31,6 @@ class Schedule:
     crop: int = 128  # pixels, each way
     thumbs: float = 0.33  # share of steps that train on 32x32 thumbnails
     cuts: int = 16384  # thumbnails cut from the photos
-    window: int = 4  # passes through which the gradient flows
-    late: float = 0.35  # share of steps whose window starts at a later pass
-    partial: float = 0.3  # share of pictures whose last pass lacks bits
-    noise: float = 0.2  # width of stochastic rounding in steps of the last bit; falls to 0 over the run
     ema: float = 0.998  # decay of the averaged weights per step
     seed: int = 1
 
@@ -65,6 +60,10 @@ class Pictures:
         crop = self._schedule.crop
         return data.random_crops(self.photos, crop, max(1, pixels // crop**2), self._rng)
 
+    def thumbnails(self, count: int) -> Tensor:
+        """That many random thumbnails: uint8 (count, 3, 32, 32)."""
+        return data.random_thumbs(self.thumbs, count, self._rng)
+
     def samples(self) -> list[Tensor]:
         """Some of each kind for fitting a start: float32 (N, 3, S, S) in [0, 1]."""
         batches = [data.random_thumbs(self.thumbs, 3000, self._rng)]
@@ -89,48 +88,26 @@ def to_unit(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device, non_blocking=True).float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def unroll_loss(net: nn.Module, x: Tensor, start: int, window: int, partial: float, noise: float) -> Tensor:
-    """Mean distortion over passes start+1 .. start+window, a scalar; passes before that run without gradient.
+class Objective(Protocol):
+    """What a kind of network is trained for and what its figures are."""
 
-    x: (N, 3, H, W) in [0, 1]. For a share `partial` of the pictures the last pass is cut at a random bit.
-    """
-    encoder, decoder, y = net.initial(x)
-    total = x.new_zeros(())
-    for t in range(start + window):
-        with torch.set_grad_enabled(t >= start):
-            codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0], noise)
-            if t == start + window - 1 and partial:
-                size = codes[0].numel()
-                cut = torch.randint(1, size, (len(x),), device=x.device)
-                whole = torch.rand(len(x), device=x.device) >= partial
-                codes = keep_prefix(codes, torch.where(whole, size, cut))
-            decoder = net.decoder_step(codes, t, decoder)
-            y = net.synthesis(decoder)
-            if t >= start:
-                total = total + losses.distortion(x, y)
-    return total / window
+    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor: ...
+    def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]: ...
 
 
 @torch.no_grad()
-def validate(net: nn.Module, pictures: list[np.ndarray], device: torch.device) -> list[list[float]]:
-    """Mean [SSIM, MS-SSIM] after each pass, pictures rounded to 8 bits; pictures: uint8 (H, W, 3), all of one size."""
-    sums = np.zeros((net.max_passes, 2))
+def validate(
+    net: nn.Module, objective: Objective, pictures: list[np.ndarray], device: torch.device
+) -> list[list[float]]:
+    """The objective's figures for pictures, uint8 (H, W, 3), all of one size."""
     at_once = max(1, 65536 // pictures[0][..., 0].size)
-    for i in range(0, len(pictures), at_once):
-        batch = np.stack(pictures[i : i + at_once])
-        x = to_unit(torch.from_numpy(batch).permute(0, 3, 1, 2), device)
-        encoder, decoder, y = net.initial(x)
-        for t in range(net.max_passes):
-            codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0])
-            decoder = net.decoder_step(codes, t, decoder)
-            y = net.synthesis(decoder)
-            shown = y.clamp(0, 1).mul(255).round().div(255)
-            sums[t] += [float(v) * len(batch) for v in losses.ms_ssim(x, shown)]
-    return [[round(float(v), 4) for v in row] for row in sums / len(pictures)]
+    stacks = [np.stack(pictures[i : i + at_once]) for i in range(0, len(pictures), at_once)]
+    return objective.validate(net, [to_unit(torch.from_numpy(s).permute(0, 3, 1, 2), device) for s in stacks])
 
 
 def train(
     net: nn.Module,
+    objective: Objective,
     pictures: Pictures,
     schedule: Schedule,
     out: Path,
@@ -172,7 +149,7 @@ def train(
             line["loss"] = round(float(np.mean(running)), 4) if running else None
             for name, held in (("photos", pictures.held_photos), ("thumbs", pictures.held_thumbs)):
                 if held:
-                    line[name] = validate(average, held, device)
+                    line[name] = validate(average, objective, held, device)
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             report(line)
@@ -182,12 +159,9 @@ def train(
         rate = min(progress / 0.02 + 0.01, 0.505 + 0.495 * math.cos(math.pi * progress))
         for group in optimizer.param_groups:
             group["lr"] = group["scale"] * schedule.learning_rate * rate
-        start = 0
-        if rng.random() < schedule.late:
-            start = schedule.window * int(rng.integers(1, net.max_passes // schedule.window))
         x = to_unit(pictures.batch(schedule.batch_pixels), device)
         with autocast:
-            loss = unroll_loss(net, x, start, schedule.window, schedule.partial, schedule.noise * (1 - progress))
+            loss = objective.loss(net, x, progress, rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -196,13 +170,12 @@ def train(
         decay = min(schedule.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
-        if start == 0:
-            running.append(float(loss.detach()))
+        running.append(float(loss.detach()))
 
 
 def _optimizer(net: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    linear = [p for name, p in net.named_parameters() if name.startswith(("analysis", "transform"))]
-    others = [p for name, p in net.named_parameters() if not name.startswith(("analysis", "transform"))]
+    linear = [p for name, p in net.named_parameters() if name.startswith(net.linear_parts)]
+    others = [p for name, p in net.named_parameters() if not name.startswith(net.linear_parts)]
     groups = [{"params": others, "scale": 1.0}, {"params": linear, "scale": schedule.linear_rate}]
     return torch.optim.Adam(groups, lr=schedule.learning_rate, betas=(0.9, 0.98))
 

@@ -15,18 +15,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from neurocodec import weights
 from neurocodec.errors import NeurocodecError
 from neurocodec.models import ARCHITECTURES
-from neurocodec.train.loop import CHECKPOINT, Pictures, Schedule, train
+from neurocodec.payload import RawPasses
+from neurocodec.train import contexts
+from neurocodec.train.loop import CHECKPOINT, Objective, Pictures, Schedule, to_unit, train
+from neurocodec.train.rate_distortion import RateDistortion
+from neurocodec.train.unroll import Unroll
 
 _THUMBS = "thumbs:"
+_TABLE_PICTURES, _TABLE_STEPS = 24_000, 4_000
 
 
 def run(
     config: Path, data: list[str], out: Path, minutes: float, device: str, resume: bool, report: Callable[[dict], None]
 ) -> None:
-    """Train what `config` describes (TOML: architecture, terms, weights, [network], [schedule]); see `train.loop`.
+    """Train what `config` describes (TOML: architecture, terms, weights, [network], [schedule], [objective]).
 
     terms: under which the data may be used, for the model card. weights: a file beside the configuration to start from,
     instead of the architecture's own start with the [network] settings. [schedule]: settings of `Schedule`.
+    [objective]: settings of `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
     Raises NeurocodecError for a bad configuration or for data that is not there.
     """
@@ -38,6 +44,7 @@ def run(
         raise NeurocodecError("no CUDA device is here")
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     schedule = Schedule(**settings.get("schedule", {}))
+    objective = _objective(settings["architecture"])(**settings.get("objective", {}))
     photos = [Path(p) for p in data if not p.startswith(_THUMBS)]
     thumbs = [Path(p.removeprefix(_THUMBS)) for p in data if p.startswith(_THUMBS)]
     pictures = Pictures(photos, thumbs, schedule)
@@ -51,31 +58,47 @@ def run(
         net = deepcopy(weights.network(weights.find(config.parent / settings["weights"]).path)).requires_grad_(True)
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
-    trained, figures = train(net, pictures, schedule, out, minutes, chosen, state, report)
+    trained, figures = train(net, objective, pictures, schedule, out, minutes, chosen, state, report)
     target = out / f"{config.stem}.safetensors"
-    weights.save(trained, settings["architecture"], target)
-    target.with_suffix(".toml").write_text(_card(config.stem, settings, trained, pictures, schedule, chosen, figures))
+    tables = None
+    if isinstance(objective, RateDistortion):
+        stacks = [to_unit(b, chosen) for b in pictures.thumbnails(_TABLE_PICTURES).split(512)]
+        tables = contexts.fit(contexts.latents(trained, stacks), _TABLE_STEPS)
+    weights.save(trained, settings["architecture"], target, tables)
+    target.with_suffix(".toml").write_text(
+        _card(config.stem, settings, trained, objective, pictures, schedule, chosen, figures)
+    )
 
 
 def cost(net: nn.Module) -> dict[str, int | float]:
-    """Parameters, and kMAC per pixel: of a pass in the encoder, of a pass in the decoder, of the synthesis at its end."""
-    x = torch.zeros(1, 3, 256, 256)
-    encoder, decoder, y = net.initial(x)
+    """Parameters, and kMAC per pixel, by the steps that the network has."""
 
     def kmac(step: Callable[[], object]) -> float:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             step()
-        return counter.get_total_flops() / 2 / x[0, 0].numel() / 1000
+        return round(counter.get_total_flops() / 2 / x[0, 0].numel() / 1000, 1)
 
+    x = torch.zeros(1, 3, 256, 256)
+    parameters = sum(p.numel() for p in net.parameters())
+    if hasattr(net, "analysis_transform"):
+        latents = net.analysis_transform(x)
+        analysis = kmac(lambda: net.analysis_transform(x))
+        synthesis = kmac(lambda: net.synthesis_transform(latents, torch.zeros(1)))
+        return {
+            "parameters": parameters,
+            "kmac_per_pixel": round(analysis + synthesis, 1),
+            "kmac_per_pixel_synthesis": synthesis,
+        }
+    encoder, decoder, y = net.initial(x)
     codes, _ = net.encoder_step(x, y, 0, encoder, decoder[0])
     analysis = kmac(lambda: net.encoder_step(x, y, 0, encoder, decoder[0]))
     update = kmac(lambda: net.decoder_step(codes, 0, decoder))
     synthesis = kmac(lambda: net.synthesis(decoder))
     return {
-        "parameters": sum(p.numel() for p in net.parameters()),
+        "parameters": parameters,
         "kmac_per_pixel": round(analysis + update + synthesis, 1),
-        "kmac_per_pixel_decoder_pass": round(update, 1),
-        "kmac_per_pixel_synthesis": round(synthesis, 1),
+        "kmac_per_pixel_decoder_pass": update,
+        "kmac_per_pixel_synthesis": synthesis,
     }
 
 
@@ -86,14 +109,26 @@ def _settings(config: Path) -> dict:
         raise NeurocodecError(f"{config} is not TOML: {error}") from None
     if settings.get("architecture") not in ARCHITECTURES:
         raise NeurocodecError(f"{config}: architecture must be one of {', '.join(ARCHITECTURES)}")
-    unknown = set(settings.get("schedule", {})) - {f.name for f in fields(Schedule)}
-    if unknown:
-        raise NeurocodecError(f"{config}: unknown schedule settings {', '.join(sorted(unknown))}")
+    for table, kind in (("schedule", Schedule), ("objective", _objective(settings["architecture"]))):
+        unknown = set(settings.get(table, {})) - {f.name for f in fields(kind)}
+        if unknown:
+            raise NeurocodecError(f"{config}: unknown {table} settings {', '.join(sorted(unknown))}")
     return settings
 
 
+def _objective(architecture: str) -> type[Unroll] | type[RateDistortion]:
+    return Unroll if isinstance(ARCHITECTURES[architecture].layout, RawPasses) else RateDistortion
+
+
 def _card(
-    name: str, settings: dict, net: nn.Module, pictures: Pictures, schedule: Schedule, device: torch.device, figures: dict
+    name: str,
+    settings: dict,
+    net: nn.Module,
+    objective: Objective,
+    pictures: Pictures,
+    schedule: Schedule,
+    device: torch.device,
+    figures: dict,
 ) -> str:
     tables = {
         "model": {"name": name, "architecture": settings["architecture"], "made": date.today().isoformat()},
@@ -105,7 +140,8 @@ def _card(
         },
         "training": {"device": device.type, **{k: v for k, v in figures.items() if not isinstance(v, list)}},
         "schedule": asdict(schedule),
-        "validation": {f"{k}_ssim_ms_ssim_by_pass": v for k, v in figures.items() if isinstance(v, list)},
+        "objective": asdict(objective),
+        "validation": {f"{k}_{objective.figures}": v for k, v in figures.items() if isinstance(v, list)},
     }
     lines = []
     for title, table in tables.items():

@@ -1,0 +1,144 @@
+"""Codes <-> payload, of two kinds: raw bits, and digits through a range coder. Every byte prefix of either decodes.
+
+A payload object says of a model how many passes there are, what they weigh, and how they become bytes.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from neurocodec import entropy
+from neurocodec.errors import StreamError
+from neurocodec.planes import PASSES, Known, Tables, map_of, walk
+
+UNIT = 32  # pixels; pictures are padded to multiples of it
+_FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
+
+
+@dataclass(frozen=True)
+class RawPasses:
+    """Payload of the founding paper: `bits` raw bits per `stride` x `stride` pixels and pass, nothing else."""
+
+    bits: int
+    stride: int
+    max_passes: int
+    default_passes: int | None = 8  # 1 bpp: visually close to the original, room to cut
+    default_bytes: int | None = None
+    fit: int | None = None
+
+    def of(self, tensors: Mapping[str, np.ndarray]) -> "RawPasses":
+        """The payload of a model with these weights."""
+        return self
+
+    def code_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """(bits, rows, columns) of one pass for a picture of the given size in pixels."""
+        return self.bits, -(-height // UNIT) * UNIT // self.stride, -(-width // UNIT) * UNIT // self.stride
+
+    def pass_bytes(self, width: int, height: int) -> int:
+        """Bytes of one whole pass."""
+        return int(np.prod(self.code_shape(width, height), dtype=np.int64)) // 8
+
+    def least(self, width: int, height: int) -> int:
+        """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
+        return max(1, -(-(width * height - _FREE_PIXELS) // _PIXELS_PER_BYTE))
+
+    def most(self, width: int, height: int) -> int:
+        """Bytes of a payload of all passes."""
+        return self.max_passes * self.pass_bytes(width, height)
+
+    def passes_in(self, size: int, width: int, height: int) -> int:
+        """How many passes it takes to fill so many bytes."""
+        return min(-(-size // self.pass_bytes(width, height)), self.max_passes)
+
+    def pack(self, codes: Iterable[np.ndarray], width: int, height: int, limit: int | None = None) -> bytes:
+        """Payload, its first `limit` bytes, of passes, each a 1-D boolean array: bit 0 of all locations in raster order, ..."""
+        return b"".join(np.packbits(code).tobytes() for code in codes)[:limit]
+
+    def sizes(self, payload: bytes, width: int, height: int) -> tuple[list[int], int]:
+        """Bytes of each pass in a payload, and how many passes are whole. Raises StreamError as `unpack` does."""
+        size, most, least = self.pass_bytes(width, height), self.most(width, height), self.least(width, height)
+        if len(payload) > most:
+            raise StreamError(f"{len(payload) - most} bytes of trailing garbage after the last pass")
+        if len(payload) < least:
+            raise StreamError(f"a payload of {len(payload)} bytes is too short for {width}x{height} pixels")
+        return [min(size, len(payload) - start) for start in range(0, len(payload), size)], len(payload) // size
+
+    def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
+        """The payload's first passes."""
+        return payload[: passes * self.pass_bytes(width, height)]
+
+    def unpack(self, payload: bytes, width: int, height: int) -> Iterator[np.ndarray]:
+        """Passes of a payload, each a 1-D boolean array; the last may be shorter: the bits of a cut pass that are there.
+
+        Raises StreamError when the payload is longer than all passes or too short for so large a picture.
+        """
+        sizes, _ = self.sizes(payload, width, height)  # checked now, not when the first pass is asked for
+        ends = np.cumsum(sizes)
+        octets = np.frombuffer(payload, np.uint8)
+        return (np.unpackbits(octets[end - size : end]).astype(bool) for size, end in zip(sizes, ends, strict=True))
+
+
+@dataclass(frozen=True)
+class CodedPasses:
+    """Payload of a latent told plane by plane (`planes`): the digits of each pass through a range coder (`entropy`).
+
+    strides: pixels per element of each level, each way, coarse to fine. max_pixels: of a picture. fit: pixels to which
+    large pictures are scaled down, if they are. tables: the model's.
+    """
+
+    strides: tuple[int, ...]
+    max_pixels: int
+    default_bytes: int | None
+    fit: int | None
+    tables: Tables | None = None
+    max_passes: int = PASSES
+    default_passes: int | None = None
+
+    def of(self, tensors: Mapping[str, np.ndarray]) -> "CodedPasses":
+        """The payload of a model with these weights."""
+        return replace(self, tables=Tables.read(tensors))
+
+    def known(self, width: int, height: int) -> Known:
+        """What is known of a picture's latent before the first pass. Raises StreamError for too large a picture."""
+        if width * height > self.max_pixels:
+            raise StreamError(f"{width}x{height} pixels are more than the model's {self.max_pixels}")
+        tops = self.tables.tops
+        shapes = tuple((len(top), -(-height // s), -(-width // s)) for top, s in zip(tops, self.strides, strict=True))
+        return Known(map_of(tops, shapes))
+
+    def _walk(self, width: int, height: int) -> Generator[np.ndarray, np.ndarray, None]:
+        return walk(self.known(width, height), self.tables)
+
+    def least(self, width: int, height: int) -> int:
+        """Bytes below which a payload is not decoded."""
+        return 1
+
+    def most(self, width: int, height: int) -> int:
+        """No payload has more bytes."""
+        return sum(map(len, self.known(width, height).map.elements)) + 8
+
+    def passes_in(self, size: int, width: int, height: int) -> int:
+        """How many passes it may take to fill so many bytes."""
+        return PASSES
+
+    def pack(self, codes: Iterable[np.ndarray], width: int, height: int, limit: int | None = None) -> bytes:
+        """Payload, its first `limit` bytes, of passes of digits, each uint8 (n,)."""
+        return entropy.pack(codes, self._walk(width, height), limit)
+
+    def sizes(self, payload: bytes, width: int, height: int) -> tuple[list[int], int]:
+        """Bytes of each pass in a payload, by its digits' information, and how many passes are whole."""
+        return entropy.sizes(payload, self._walk(width, height))
+
+    def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
+        """The least of the payload that holds its first passes."""
+        return entropy.cut(payload, passes, self._walk(width, height))
+
+    def unpack(self, payload: bytes, width: int, height: int) -> Iterator[np.ndarray]:
+        """Passes of digits, each uint8 (n,), the last one cut to those that are certain.
+
+        Raises StreamError for an empty payload, bytes after the last pass, and too large a picture.
+        """
+        if not payload:
+            raise StreamError(f"a payload of 0 bytes is too short for {width}x{height} pixels")
+        return entropy.unpack(payload, self._walk(width, height))
