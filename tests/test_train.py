@@ -6,12 +6,15 @@ import tarfile
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 import neurocodec
 from neurocodec.cli import main
+from neurocodec.models.preview import Preview
 from neurocodec.train import data
+from neurocodec.train.rate_distortion import RateDistortion
 
 CONFIG = """
 architecture = "conv-lstm"
@@ -26,6 +29,20 @@ synthesis = 16
 batch_pixels = 8192
 crop = 64
 cuts = 64
+"""
+
+LATENT = """
+architecture = "preview"
+
+[network]
+channels = [12, 8, 8]
+carried = 4
+encoder = [8, 16]
+decoder = [8, 16]
+
+[schedule]
+batch_pixels = 16384
+thumbs = 1.0
 """
 
 
@@ -95,3 +112,33 @@ def test_mosaics_are_cut_in_row_major_order(sources, photos):
     thumbs = data.load_mosaics([sources / "mosaic.webp"])
     assert thumbs.shape == (60, 32, 32, 3)
     assert np.array_equal(thumbs[7], photos[0][32:64, 32:64])
+
+
+def test_a_network_with_a_latent_brings_its_tables(sources, photos, monkeypatch):
+    monkeypatch.setattr("neurocodec.train.run._TABLE_STEPS", 100)
+    (sources / "latent.toml").write_text(LATENT)
+    out = sources / "out"
+    arguments = ["train", str(sources / "latent.toml"), "--data", f"thumbs:{sources}/mosaic.webp", "--out", str(out)]
+    result = CliRunner().invoke(main, [*arguments, "--minutes", "0.1"])
+    assert result.exit_code == 0, result.output
+    weights = str(out / "latent.safetensors")
+    for size in ((32, 32), (21, 33), (1, 1)):
+        picture = photos[0][: size[1], : size[0]]
+        stream = neurocodec.encode(picture, model=weights, bytes=60)
+        assert len(stream) <= 60 and neurocodec.decode(stream, model=weights).size == size
+
+
+def test_steps_lower_distortion_plus_bits(photos):
+    torch.manual_seed(0)
+    x = torch.from_numpy(np.stack([p[a : a + 32, a : a + 32] for p in photos for a in (0, 60, 120)])).permute(0, 3, 1, 2) / 255
+    net = Preview.start([x], channels=(12, 8, 8), carried=4, encoder=(8, 16), decoder=(8, 16))
+    objective, passes = RateDistortion(), torch.full((len(x),), 26)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    costs = []
+    for _ in range(30):
+        cost = objective.cost(net, net.analysis_transform(x), x, passes).mean()
+        optimizer.zero_grad()
+        cost.backward()
+        optimizer.step()
+        costs.append(cost.item())
+    assert np.mean(costs[-5:]) < np.mean(costs[:5]) - 0.01
