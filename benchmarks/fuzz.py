@@ -22,15 +22,19 @@ SECONDS, MEGABYTES = 5.0, 1024
 
 
 def seeds() -> list[bytes]:
-    """Good streams of several kinds: plain, with alpha, with checksum, cut inside a pass, tiny."""
+    """Good streams of several kinds: raw and coded passes, plain, with alpha, with checksum, cut, tiny."""
     photo = skimage.data.astronaut()[100:148, 200:264]
     alpha = np.dstack([photo, np.tile(np.arange(64, dtype=np.uint8), (48, 1))])
     return [
-        neurocodec.encode(photo, passes=3),
-        neurocodec.encode(alpha, passes=2),
-        neurocodec.encode(photo, passes=2, checksum=True),
-        neurocodec.encode(photo, bytes=70),
-        neurocodec.encode(photo[:1, :1], passes=1),
+        neurocodec.encode(photo, model="conv-lstm", passes=3),
+        neurocodec.encode(alpha, model="conv-lstm", passes=2),
+        neurocodec.encode(photo, model="conv-lstm", passes=2, checksum=True),
+        neurocodec.encode(photo, model="conv-lstm", bytes=70),
+        neurocodec.encode(photo[:1, :1], model="conv-lstm", passes=1),
+        neurocodec.encode(photo, model="preview", passes=32),
+        neurocodec.encode(alpha, model="preview", bytes=200),
+        neurocodec.encode(photo, model="preview", bytes=64, checksum=True),
+        neurocodec.encode(photo[:1, :1], model="preview", passes=20),
     ]
 
 

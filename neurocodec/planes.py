@@ -76,7 +76,7 @@ class Map:
         return found
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def map_of(tops: Tops, shapes: tuple[Shape, ...]) -> Map:
     """The one map of such latents."""
     return Map(tops, shapes)
