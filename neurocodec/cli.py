@@ -64,6 +64,7 @@ _passes = click.option("--passes", type=click.IntRange(min=1), help="Number of p
 _budget = click.IntRange(1, _batch.MAX_STREAM_BYTES)
 _bytes = click.option("--bytes", "max_bytes", type=_budget, help="Hard limit in bytes, header included.")
 _bpp = click.option("--bpp", type=Number(0, _MAX_BPP, min_open=True), help="The same in bits per pixel.")
+_file = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 _base64 = click.option("--base64", "as_text", is_flag=True, help="The stream is base64 text.")
 
 
@@ -86,11 +87,12 @@ def main() -> None:
 @_files
 @_options(_model, _passes, _bytes, _bpp, _base64)
 @click.option("--fit", type=click.IntRange(min=1), metavar="N", help="First scale the picture down to a long side of N pixels.")
+@click.option("--effort", type=click.IntRange(1, 9), default=1, help="Search for better bits, ever longer (preview).")
 @click.option("--ssim", type=Number(0, 1, min_open=True), help="Stop at the first pass that reaches this SSIM.")
 @click.option("--headerless", is_flag=True, help="Payload only; its size and model travel apart, alpha is lost.")
 @click.option("--checksum", is_flag=True, help="Protect the payload by its length and CRC-32.")
 def encode(
-    inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text, fit, ssim, headerless, checksum
+    inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text, fit, effort, ssim, headerless, checksum
 ):
     """Encode pictures to streams (.nci).
 
@@ -110,6 +112,7 @@ def encode(
                 bytes=max_bytes,
                 bpp=bpp,
                 ssim=ssim,
+                effort=effort,
                 headerless=headerless,
                 checksum=checksum,
                 progress=progress,
@@ -231,7 +234,36 @@ def _list_models(as_json: bool) -> None:
             "parameters": cost.get("parameters"),
             "kmac_per_pixel": cost.get("kmac_per_pixel"),
         }
-        click.echo(json.dumps(row) if as_json else f"{name:20} {architecture.number:3}  {architecture.summary}")
+        missing = "" if row["weights"] else " (no weights here)"
+        click.echo(json.dumps(row) if as_json else f"{name:20} {architecture.number:3}  {architecture.summary}{missing}")
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
+@click.option("--protocol", type=click.Choice(["thumbs", "photos"]), required=True, help="What is measured, and how.")
+@click.option("--codecs", metavar="A,B:Q,...", help="CODEC or CODEC:SETTING; by default all that are here.")
+@_options(
+    click.option("--json", metavar="FILE", type=_file, help="A row per codec, setting and picture, and a summary."),
+    click.option("--csv", metavar="FILE", type=_file, help="The rows alone."),
+    click.option("--plot", metavar="FILE", type=_file, help="Quality against rate (.png, .svg, .pdf)."),
+    click.option("--sheet", metavar="FILE", type=_file, help="Some pictures beside what the codecs make of them."),
+)
+def bench(paths, protocol, codecs, **outputs):
+    """Measure the models and other codecs on pictures: files, or folders of them.
+
+    thumbs: at most 64 pixels a side, SSIM at 16 to 256 bytes, headers not counted. photos: whole files of at least 161
+    pixels a side at 0.06 to 2 bpp. Needs `pip install neurocodec[bench]`.
+    """
+    from neurocodec.bench import report
+    from neurocodec.bench.run import run
+
+    def work() -> None:
+        with _progress(protocol) as progress:
+            result = run(paths, protocol, codecs, outputs, progress)
+        if Path("-") not in outputs.values():
+            click.echo(report.table(result))
+
+    _batch.guard(work)
 
 
 @main.command()

@@ -17,6 +17,7 @@ from torch import Tensor
 from neurocodec import planes
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
+from neurocodec.planes import PASSES
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -170,11 +171,19 @@ class LatentCodec:
     network: LatentNetwork
     layout: CodedPasses
 
-    def encode(self, picture: Picture) -> Iterator[Pass]:
-        """All passes of a picture. Raises StreamError when it is larger than the layout allows."""
+    def encode(self, picture: Picture, search: int = 0, passes: int = PASSES) -> Iterator[Pass]:
+        """All passes of a picture. Raises StreamError when it is larger than the layout allows.
+
+        search: steps of a search for latents that are better than the analysis transform's in a stream of so many `passes`.
+        """
         known = self.layout.known(picture.width, picture.height)
-        with torch.no_grad():
-            latents = self.network.analysis_transform(_pad(picture).float())
+        if search:
+            from neurocodec.search import refine
+
+            latents = refine(self.network, torch.from_numpy(picture.rgb)[None], passes, search)
+        else:
+            with torch.no_grad():
+                latents = self.network.analysis_transform(_pad(picture).float())
         parts = [
             latent[0, :, :height, :width].flatten().numpy()
             for latent, (_, height, width) in zip(latents, known.map.shapes, strict=True)

@@ -57,7 +57,10 @@ def test_model_table_and_limits():
 
 
 def test_model_numbers_are_frozen():
-    assert {a.name: a.number for a in ARCHITECTURES.values()} == {"conv-lstm": 1, "preview": 8}
+    names = (
+        "conv-lstm fc-residual-shared fc-residual fc-lstm conv-residual-shared conv-residual conv-autoencoder preview"
+    )
+    assert {a.name: a.number for a in ARCHITECTURES.values()} == {n: i for i, n in enumerate(names.split(), 1)}
     layout = ARCHITECTURES["conv-lstm"].layout
     for name, number in (("conv-lstm", 99), ("other", 1)):
         with pytest.raises(ValueError, match="already registered"):

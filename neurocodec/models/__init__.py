@@ -48,6 +48,78 @@ def conv_lstm() -> Any:
 
 
 @register(
+    "fc-residual-shared",
+    number=2,
+    summary="fully connected residual network of Toderici et al., one set of weights; raw bits, 0.0625 bpp per pass",
+    layout=RawPasses(bits=4, stride=8, max_passes=16, default_passes=16),
+)
+def fc_residual_shared() -> Any:
+    from neurocodec.models.fc import FcResidualShared
+
+    return FcResidualShared
+
+
+@register(
+    "fc-residual",
+    number=3,
+    summary="fully connected residual network of Toderici et al., weights per pass; raw bits, 0.0625 bpp per pass",
+    layout=RawPasses(bits=4, stride=8, max_passes=16, default_passes=16),
+)
+def fc_residual() -> Any:
+    from neurocodec.models.fc import FcResidual
+
+    return FcResidual
+
+
+@register(
+    "fc-lstm",
+    number=4,
+    summary="fully connected LSTM network of Toderici et al.; raw bits, 0.0625 bpp per pass",
+    layout=RawPasses(bits=4, stride=8, max_passes=16, default_passes=16),
+)
+def fc_lstm() -> Any:
+    from neurocodec.models.fc import FcLSTM
+
+    return FcLSTM
+
+
+@register(
+    "conv-residual-shared",
+    number=5,
+    summary="convolutional residual network of Toderici et al., one set of weights; raw bits, 0.125 bpp per pass",
+    layout=RawPasses(bits=2, stride=4, max_passes=8),
+)
+def conv_residual_shared() -> Any:
+    from neurocodec.models.conv_residual import ConvResidualShared
+
+    return ConvResidualShared
+
+
+@register(
+    "conv-residual",
+    number=6,
+    summary="convolutional residual network of Toderici et al., weights per pass; raw bits, 0.125 bpp per pass",
+    layout=RawPasses(bits=2, stride=4, max_passes=8),
+)
+def conv_residual() -> Any:
+    from neurocodec.models.conv_residual import ConvResidual
+
+    return ConvResidual
+
+
+@register(
+    "conv-autoencoder",
+    number=7,
+    summary="convolutional autoencoder of Toderici et al., one network per rate; raw bits, 0.5 bpp",
+    layout=RawPasses(bits=8, stride=4, max_passes=1, default_passes=1),
+)
+def conv_autoencoder() -> Any:
+    from neurocodec.models.conv_residual import ConvAutoencoder
+
+    return ConvAutoencoder
+
+
+@register(
     "preview",
     number=8,
     summary="thumbnails in 16 to 256 bytes; a scalar latent binarized plane by plane, entropy-coded",

@@ -1,0 +1,258 @@
+"""What is measured, and how: `thumbs`, payloads at budgets in bytes, and `photos`, files at rates in bits per pixel.
+
+A model of ours encodes a picture once; prefixes of that one stream are its files, and encode_s is that of the whole.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+import neurocodec
+from neurocodec import weights
+from neurocodec.bench import extra
+from neurocodec.bench.measure import MS_SSIM_SIDE, Codec, File, Measure, Row, by, decibels
+from neurocodec.bench.rivals import LARGE, SMALL, Rival
+from neurocodec.errors import NeurocodecError
+
+THUMB_SIDE = 64  # pixels: up to here a picture is a thumbnail
+MS_SSIM_WINDOW = (8.0, 20.0)  # dB: MS-SSIM of about 0.84 to 0.99, where the published comparisons are made
+PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos
+Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
+
+
+class Thumbs:
+    """Pictures of at most 64 pixels a side at budgets in bytes; headers don't count."""
+
+    rivals = SMALL
+    settings = ("16", "20", "24", "32", "48", "64", "96", "128", "192", "256")
+    sheet: tuple[Measure, float, int] = ("bytes", 64, 128)  # of `report.Sheet`: measure, limit, cell
+    packages: tuple[str, ...] = ()
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise NeurocodecError unless a picture of this size (width, height) can be measured."""
+        if max(size) > THUMB_SIDE:
+            raise NeurocodecError(f"{size[0]}x{size[1]} pixels; a thumbnail has at most {THUMB_SIDE} a side")
+
+    def models(self) -> list[str]:
+        """Names of the shipped models that are measured unless others are asked for."""
+        return [model.name for model in weights.shipped()]
+
+    def rival(self, name: str, settings: Sequence[str]) -> Codec:
+        """A rival at these settings; a single one is no curve."""
+        return _of_rival(name, self.rivals[name], settings, self.rivals[name].payload)
+
+    def model(self, name: str, settings: Sequence[str]) -> Codec:
+        """A model whose header-less stream is cut to these numbers of bytes."""
+        budgets = _numbers(name, settings, int)
+
+        def files(image: Image.Image) -> Iterator[File]:
+            begin = time.perf_counter()
+            stream = neurocodec.encode(image, model=name, bytes=max(budgets), headerless=True)
+            seconds = time.perf_counter() - begin
+            for setting, budget in zip(settings, budgets, strict=True):
+                cut = stream[:budget]
+                yield File(
+                    setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=name, size=image.size)
+                )
+
+        return Codec(name, files, "model")
+
+    def summary(self, rows: Sequence[Row], codecs: Sequence[Codec]) -> dict[str, Any]:
+        """Means over pictures: a list of {codec, budget, bytes, ssim, psnr}.
+
+        Curves are read off at each budget, picture by picture (`at_budget`). Where a codec's lowest settings take more
+        than the budget on average it has no figures, only the bytes of those. A fixed setting stands at its own size.
+        """
+        groups, entries = by(rows, "codec"), []
+        for codec in codecs:
+            mine = groups[codec.name]
+            if codec.kind == "curve":
+                curves = [frontier(of_picture) for of_picture in by(mine, "image").values()]
+                floor = float(np.mean([curve[0]["bytes"] for curve in curves]))
+                for budget in map(int, self.settings):
+                    points = [at_budget(curve, budget) for curve in curves]
+                    below = floor > budget
+                    means = (floor, None, None) if below else np.mean(points, 0).tolist()
+                    entries.append(_entry(codec.name, budget, *means))
+            else:
+                for setting, of_setting in by(mine, "setting").items():
+                    size, ssim, psnr = (_mean(of_setting, key) for key in ("bytes", "ssim", "psnr"))
+                    budget = int(setting) if codec.kind == "model" else math.ceil(size)
+                    entries.append(_entry(codec.name, budget, size, ssim, psnr))
+        return {"summary": entries}
+
+
+class Photos:
+    """Pictures of at least 161 pixels a side as whole files, at rates in bits per pixel."""
+
+    rivals = LARGE
+    settings = ("0.0625", "0.125", "0.25", "0.5", "0.75", "1", "1.5", "2")
+    sheet: tuple[Measure, float, int] = ("bpp", 0.25, 256)
+    packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard")
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Raise NeurocodecError unless a picture of this size (width, height) can be measured."""
+        if min(size) < MS_SSIM_SIDE:
+            raise NeurocodecError(f"{size[0]}x{size[1]} pixels; MS-SSIM needs at least {MS_SSIM_SIDE} a side")
+
+    def models(self) -> list[str]:
+        """Names of the shipped models that are measured unless others are asked for: those that keep a photo's size."""
+        return [model.name for model in weights.shipped() if model.layout.fit is None]
+
+    def rival(self, name: str, settings: Sequence[str]) -> Codec:
+        """A rival at these settings."""
+        return _of_rival(name, self.rivals[name], settings, len)
+
+    def model(self, name: str, settings: Sequence[str]) -> Codec:
+        """A model whose container is cut to these numbers of bits per pixel."""
+        rates = _numbers(name, settings, float)
+
+        def files(image: Image.Image) -> Iterator[File]:
+            begin = time.perf_counter()
+            stream = neurocodec.encode(image, model=name, bpp=max(rates))
+            seconds = time.perf_counter() - begin
+            for setting, rate in zip(settings, rates, strict=True):
+                cut = neurocodec.truncate(stream, bpp=rate)
+                yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=name))
+
+        return Codec(name, files, "model")
+
+    def summary(self, rows: Sequence[Row], codecs: Sequence[Codec]) -> dict[str, Any]:
+        """A list of {codec, points, bd_rate_ms_ssim, bd_rate_psnr}, and the windows in dB of the latter two.
+
+        points: of each setting, means over pictures and medians of times. bd_rate_*: of each rival, by how many percent
+        more or (negative) fewer bytes the codec takes for the same quality; None where their curves share too little.
+        """
+        groups = by(rows, "codec")
+        points = {codec.name: _points(groups[codec.name]) for codec in codecs}
+        rivals = [codec.name for codec in codecs if codec.kind != "model"]
+        entries: list[dict[str, Any]] = [{"codec": codec, "points": points[codec]} for codec in points]
+        windows: dict[str, Any] = {}
+        for key, limits in (("ms_ssim", MS_SSIM_WINDOW), ("psnr", PSNR_WINDOW)):
+            curves = {name: _rate_curve(points[name], key) for name in points}
+            for entry in entries:
+                rates, common = entry.setdefault(f"bd_rate_{key}", {}), windows.setdefault(f"bd_rate_{key}", {})
+                for rival in rivals:
+                    if rival != entry["codec"]:
+                        anchor, test = curves[rival], curves[entry["codec"]]
+                        found = window(anchor, test, limits)
+                        rates[rival] = bd_rate(anchor, test, found) if found else None
+                        common.setdefault(entry["codec"], {})[rival] = found and [round(end, 2) for end in found]
+        return {"windows": windows, "summary": entries}
+
+
+BenchProtocol = Thumbs | Photos
+PROTOCOLS: dict[str, BenchProtocol] = {"thumbs": Thumbs(), "photos": Photos()}
+
+
+def frontier(rows: Sequence[Row]) -> list[Row]:
+    """Of one picture's rows: those with a higher SSIM than all that take no more bytes, by ascending bytes."""
+    best: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row["bytes"], -row["ssim"])):
+        if not best or row["ssim"] > best[-1]["ssim"]:
+            best.append(row)
+    return best
+
+
+def at_budget(curve: Sequence[Row], budget: float) -> tuple[float, float, float]:
+    """(bytes, ssim, psnr) of a picture's frontier at so many bytes, linear in ln bytes between neighbouring rows.
+
+    Outside of its range: those of its first or last row, at the bytes which that takes.
+    """
+    size = min(max(budget, curve[0]["bytes"]), curve[-1]["bytes"])
+    at, sizes = math.log(size), [math.log(row["bytes"]) for row in curve]
+    ssim, psnr = (float(np.interp(at, sizes, [row[key] for row in curve])) for key in ("ssim", "psnr"))
+    return size, ssim, psnr
+
+
+def window(anchor: Curve, test: Curve, limits: tuple[float, float]) -> tuple[float, float] | None:
+    """The qualities within the limits that both curves have; None when these are less than a third of them."""
+    low, high = max(limits[0], anchor[0][1], test[0][1]), min(limits[1], anchor[-1][1], test[-1][1])
+    return (low, high) if high - low > (limits[1] - limits[0]) / 3 else None
+
+
+def bd_rate(anchor: Curve, test: Curve, window: tuple[float, float]) -> float:
+    """Bytes that `test` takes beyond `anchor` for the same quality, in percent: mean of ln rate over a window.
+
+    By bjontegaard's monotone cubics (pchip). Raises NeurocodecError when the package is not here.
+    """
+    _, of_anchor, of_test = extra("bjontegaard").bd_rate(
+        *zip(*anchor, strict=True),
+        *zip(*test, strict=True),
+        method="pchip",
+        require_matching_points=False,
+        interpolators=True,
+        min_overlap=0,
+    )
+    mean: float = (of_test.integrate(*window) - of_anchor.integrate(*window)) / (window[1] - window[0])
+    return round(100 * (10**mean - 1), 2)
+
+
+def _of_rival(name: str, rival: Rival, settings: Sequence[str], size: Any) -> Codec:
+    def files(image: Image.Image) -> Iterator[File]:
+        for setting in settings:
+            begin = time.perf_counter()
+            try:
+                data = rival.encode(image, setting)
+            except ValueError:
+                some = ", ".join(rival.settings[:4])
+                raise NeurocodecError(f"{name} has no setting {setting!r}; it has {some} and others") from None
+            seconds = time.perf_counter() - begin
+            yield File(setting, data, size(data), seconds, lambda data: rival.decode(data, image.size))
+
+    return Codec(name, files, "curve" if rival.curve and len(settings) > 1 else "fixed")
+
+
+def _numbers(name: str, settings: Sequence[str], kind: type[int] | type[float]) -> list[float]:
+    try:
+        numbers = [kind(setting) for setting in settings]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(0 < number < math.inf for number in numbers):
+        raise NeurocodecError(f"settings of {name} are positive numbers, not {', '.join(settings)}")
+    return numbers
+
+
+def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    points = [
+        {
+            "setting": setting,
+            "bpp": round(_mean(group, "bpp"), 6),
+            "psnr": round(_mean(group, "psnr"), 4),
+            "ssim": round(_mean(group, "ssim"), 6),
+            "ms_ssim": round(_mean(group, "ms_ssim"), 6),
+            "encode_s": round(median(row["encode_s"] for row in group), 6),
+            "decode_s": round(median(row["decode_s"] for row in group), 6),
+        }
+        for setting, group in by(rows, "setting").items()
+    ]
+    return sorted(points, key=lambda point: point["bpp"])
+
+
+def _rate_curve(points: Sequence[dict[str, Any]], key: str) -> Curve:
+    """Rate against quality in dB, without points that another one of a lower rate reaches."""
+    curve: Curve = []
+    for point in points:
+        quality = decibels(point[key]) if key == "ms_ssim" else point[key]
+        if not curve or (quality > curve[-1][1] and point["bpp"] > curve[-1][0]):
+            curve.append((point["bpp"], quality))
+    return curve
+
+
+def _mean(rows: Sequence[Row], key: Literal["bytes", "bpp", "psnr", "ssim", "ms_ssim"]) -> float:
+    return float(np.mean([row[key] for row in rows]))
+
+
+def _entry(codec: str, budget: int, size: float, ssim: float | None, psnr: float | None) -> dict[str, Any]:
+    return {
+        "codec": codec,
+        "budget": budget,
+        "bytes": round(size, 2),
+        "ssim": None if ssim is None else round(ssim, 6),
+        "psnr": None if psnr is None else round(psnr, 4),
+    }

@@ -1,0 +1,173 @@
+"""One run: pictures and codecs by name, rows and summary out, files written."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from neurocodec import images, weights
+from neurocodec._batch import PICTURES
+from neurocodec.bench import extra, report
+from neurocodec.bench.measure import Codec, measure
+from neurocodec.bench.protocols import PROTOCOLS, BenchProtocol
+from neurocodec.errors import ModelError, NeurocodecError
+from neurocodec.models import ARCHITECTURES
+
+SHEET_LINES = 12
+SOFTWARE = ("neurocodec", "torch", "pillow", "imagecodecs", "blurhash", "scikit-image")
+
+
+def run(
+    paths: Sequence[Path],
+    protocol: str,
+    codecs: str | None,
+    outputs: Mapping[str, Path | None],
+    progress: Callable[[int, int], None] | None = None,
+) -> report.Result:
+    """Measure codecs on pictures, and write what is asked for: outputs named json, csv, plot and sheet; - is stdout.
+
+    paths: picture files, and folders of them. codecs: CODEC or CODEC:SETTING, separated by commas; by default all
+    rivals that are here and all shipped models that suit the protocol. progress is called with (pictures done, all).
+    Raises NeurocodecError for pictures, codecs and settings that cannot be measured and for packages that are missing.
+    """
+    rules = PROTOCOLS[protocol]
+    for package in rules.packages:
+        extra(package)
+    found, chosen = pictures(paths, rules), select(codecs, rules)
+    files = {kind: path for kind, path in outputs.items() if path is not None}
+    _prepare(files)
+    names = list(found)
+    shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, SHEET_LINES).round().astype(int))]
+    sheet = report.Sheet(shown, *rules.sheet)
+    rows = []
+
+    def loaded() -> Iterator[tuple[str, Image.Image]]:
+        for number, (name, path) in enumerate(found.items()):
+            if progress:
+                progress(number, len(found))
+            yield name, _load(path)
+
+    for row, original, decoded in measure(loaded(), chosen):
+        rows.append(row)
+        sheet.offer(row, original, decoded)
+    if progress:
+        progress(len(found), len(found))
+    result = {
+        "protocol": protocol,
+        "pictures": len(found),
+        "models": [codec.name for codec in chosen if codec.kind == "model"],
+        "rivals": [codec.name for codec in chosen if codec.kind != "model"],
+        "fixed": [codec.name for codec in chosen if codec.kind == "fixed"],
+        "software": {name: its for name in SOFTWARE if (its := _version(name))},
+        **rules.summary(rows, chosen),
+        "rows": rows,
+    }
+    for kind, path in files.items():
+        _write(path, _contents(kind, path.suffix, result, sheet))
+    return result
+
+
+def pictures(paths: Sequence[Path], protocol: BenchProtocol) -> dict[str, Path]:
+    """Picture files by name: relative to the folder they lie in, which is named, too, if there are several paths.
+
+    Raises NeurocodecError when there are none, two have one name, or one cannot be measured.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
+        for file in inside:
+            name = (file.relative_to(path) if path.is_dir() else Path(file.name)).as_posix()
+            if path.is_dir() and len(paths) > 1:
+                name = f"{path.resolve().name}/{name}"
+            if name in found:
+                raise NeurocodecError(f"two pictures are named {name}")
+            found[name] = file
+            try:
+                with Image.open(file) as image:
+                    protocol.check(image.size)
+            except UnidentifiedImageError:
+                raise NeurocodecError(f"{file}: not a picture that can be read") from None
+            except NeurocodecError as error:
+                raise NeurocodecError(f"{file}: {error}") from None
+    if not found:
+        raise NeurocodecError("no pictures there")
+    return found
+
+
+def select(codecs: str | None, protocol: BenchProtocol) -> list[Codec]:
+    """The codecs that CODEC or CODEC:SETTING, separated by commas, name; None for all that are here.
+
+    Raises NeurocodecError for a codec that is not known, ModelError for one without weights.
+    """
+    if codecs is None:
+        codecs = ",".join([*(name for name, rival in protocol.rivals.items() if rival.here), *protocol.models()])
+    asked: dict[str, list[str]] = {}
+    for item in codecs.split(","):
+        name, _, setting = item.strip().partition(":")
+        asked.setdefault(name, []).extend([setting] if setting else [])
+    chosen = []
+    for name, settings in asked.items():
+        if name in protocol.rivals:
+            protocol.rivals[name].require()
+            chosen.append(protocol.rival(name, settings or protocol.rivals[name].settings))
+        else:
+            _check_model(name, protocol)
+            chosen.append(protocol.model(name, settings or protocol.settings))
+    return chosen
+
+
+def _check_model(name: str, protocol: BenchProtocol) -> None:
+    try:
+        weights.find(name)
+    except ModelError:
+        if name.partition(".")[0] in ARCHITECTURES or name.endswith(".safetensors"):
+            raise
+        known = ", ".join([*protocol.rivals, *(model.name for model in weights.shipped())])
+        raise NeurocodecError(f"no codec named {name!r}; there are {known}") from None
+
+
+def _load(path: Path) -> Image.Image:
+    try:
+        return images.to_image(images.Picture(images.load(path).rgb))
+    except NeurocodecError as error:
+        raise NeurocodecError(f"{path}: {error}") from None
+
+
+def _prepare(files: Mapping[str, Path]) -> None:
+    """Find out before the run what would keep its outputs from being written."""
+    for kind, path in files.items():
+        if kind == "plot":
+            report.figure(path.suffix)
+        elif kind == "sheet":
+            images.encode_image(Image.new("RGB", (1, 1)), path.suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _contents(kind: str, suffix: str, result: report.Result, sheet: report.Sheet) -> bytes:
+    match kind:
+        case "json":
+            return report.to_json(result)
+        case "csv":
+            return report.to_csv(result)
+        case "plot":
+            return report.plot(result, suffix)
+        case _:
+            return images.encode_image(sheet.draw(), suffix)
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path == Path("-"):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        images.write_atomically(path, data)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
