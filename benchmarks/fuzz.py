@@ -31,7 +31,7 @@ def seeds() -> list[bytes]:
         neurocodec.encode(photo, model="conv-lstm", passes=2, checksum=True),
         neurocodec.encode(photo, model="conv-lstm", bytes=70),
         neurocodec.encode(photo[:1, :1], model="conv-lstm", passes=1),
-        neurocodec.encode(photo, model="preview", passes=32),
+        neurocodec.encode(photo, model="preview", passes=30),
         neurocodec.encode(alpha, model="preview", bytes=200),
         neurocodec.encode(photo, model="preview", bytes=64, checksum=True),
         neurocodec.encode(photo[:1, :1], model="preview", passes=20),

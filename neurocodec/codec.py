@@ -17,7 +17,7 @@ from torch import Tensor
 from neurocodec import planes
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
-from neurocodec.planes import PASSES
+from neurocodec.planes import BASE, PASSES
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -37,11 +37,10 @@ class PassNetwork(Protocol):
 class LatentNetwork(Protocol):
     """What a network with a latent offers; shapes are those of `models/preview.py`."""
 
-    strides: tuple[int, ...]
+    stride: int
 
-    def analysis_transform(self, x: Tensor) -> list[Tensor]: ...
-    def estimate(self, level: int, lower: Tensor, step: Tensor) -> Tensor: ...
-    def synthesis_transform(self, latents: Sequence[Tensor], passes: Tensor) -> Tensor: ...
+    def analysis_transform(self, x: Tensor) -> Tensor: ...
+    def synthesis_transform(self, z: Tensor, passes: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -177,19 +176,15 @@ class LatentCodec:
         search: steps of a search for latents that are better than the analysis transform's in a stream of so many `passes`.
         """
         known = self.layout.known(picture.width, picture.height)
+        x = _pad(picture, self.network.stride).float()
+        with torch.no_grad():
+            latent = self.network.analysis_transform(x)
         if search:
             from neurocodec.search import refine
 
-            latents = refine(self.network, torch.from_numpy(picture.rgb)[None], passes, search)
-        else:
-            with torch.no_grad():
-                latents = self.network.analysis_transform(_pad(picture).float())
-        parts = [
-            latent[0, :, :height, :width].flatten().numpy()
-            for latent, (_, height, width) in zip(latents, known.map.shapes, strict=True)
-        ]
-        largest = (1 << known.map.top.astype(np.int32)) - 1
-        z = np.clip(np.trunc(np.concatenate(parts)), -largest, largest).astype(np.int32)
+            latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, passes, search)
+        largest = (BASE ** known.map.top.astype(np.int32)) // 2
+        z = np.clip(np.round(latent.flatten().numpy()), -largest, largest).astype(np.int32)
         return self._passes(lambda n: known.digits(z, n), known, picture.width, picture.height)
 
     def decode(self, codes: Iterable[np.ndarray], width: int, height: int) -> Iterator[Pass]:
@@ -203,7 +198,9 @@ class LatentCodec:
         """The loop that encoding and decoding share: they differ in where the digits of pass n come from."""
 
         def show(known: planes.Known) -> Picture:
-            y = self._synthesis(known, -(-height // UNIT) * UNIT, -(-width // UNIT) * UNIT)
+            z = torch.from_numpy(known.value).float().view(1, *known.map.shape)
+            with torch.no_grad():
+                y = self.network.synthesis_transform(z, torch.tensor([known.passes]))
             return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
         for n in range(self.layout.max_passes):
@@ -212,16 +209,6 @@ class LatentCodec:
                 return
             known.tell(n, codes)
             yield Pass(codes, lambda: known, show)
-
-    @torch.no_grad()
-    def _synthesis(self, known: planes.Known, height: int, width: int) -> Tensor:
-        latents = []
-        parts = zip(self.network.strides, known.levels(known.lower), known.levels(known.plane), strict=True)
-        for level, (stride, lower, plane) in enumerate(parts):
-            step = torch.from_numpy(plane)[None].float().exp2()
-            z = self.network.estimate(level, torch.from_numpy(lower)[None].float(), step)
-            latents.append(F.pad(z, (0, width // stride - z.shape[3], 0, height // stride - z.shape[2])))
-        return self.network.synthesis_transform(latents, torch.tensor([known.passes]))
 
 
 def _like(shape: Sequence[int]) -> Tensor:
@@ -235,10 +222,10 @@ def _rows(t: Tensor, top: int, bottom: int, height: int) -> Tensor:
     return t[:, :, top // k : bottom // k]
 
 
-def _pad(picture: Picture) -> Tensor:
-    """The picture as (1, 3, H, W), the last row and column repeated up to multiples of UNIT.
+def _pad(picture: Picture, unit: int = UNIT) -> Tensor:
+    """The picture as (1, 3, H, W), the last row and column repeated up to multiples of `unit`.
 
     float16, which tells 8-bit samples apart and keeps the memory that a large picture takes down.
     """
     rgb = torch.from_numpy(np.asarray(picture.rgb, np.float16))[None]
-    return F.pad(rgb, (0, -picture.width % UNIT, 0, -picture.height % UNIT), mode="replicate")
+    return F.pad(rgb, (0, -picture.width % unit, 0, -picture.height % unit), mode="replicate")

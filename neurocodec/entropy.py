@@ -42,7 +42,7 @@ def pack(passes: Iterable[np.ndarray], walk: Walk, limit: int | None = None) -> 
 
 def unpack(payload: bytes, walk: Walk) -> Iterator[np.ndarray]:
     """Passes of digits, the last one cut to those that are certain. Raises StreamError for bytes after the last pass."""
-    return (told.digits for told in _passes(payload, walk))
+    return iter([told.digits for told in _passes(payload, walk)])
 
 
 def cut(payload: bytes, passes: int, walk: Walk) -> bytes:

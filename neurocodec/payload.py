@@ -83,11 +83,11 @@ class RawPasses:
 class CodedPasses:
     """Payload of a latent told plane by plane (`planes`): the digits of each pass through a range coder (`entropy`).
 
-    strides: pixels per element of each level, each way, coarse to fine. max_pixels: of a picture. fit: pixels to which
-    large pictures are scaled down, if they are. tables: the model's.
+    stride: pixels per element, each way. max_pixels: of a picture. fit: pixels to which large pictures are scaled down, if
+    they are. tables: the model's.
     """
 
-    strides: tuple[int, ...]
+    stride: int
     max_pixels: int
     default_bytes: int | None
     fit: int | None
@@ -104,8 +104,7 @@ class CodedPasses:
         if width * height > self.max_pixels:
             raise StreamError(f"{width}x{height} pixels are more than the model's {self.max_pixels}")
         tops = self.tables.tops
-        shapes = tuple((len(top), -(-height // s), -(-width // s)) for top, s in zip(tops, self.strides, strict=True))
-        return Known(map_of(tops, shapes))
+        return Known(map_of(tops, (len(tops), -(-height // self.stride), -(-width // self.stride))))
 
     def _walk(self, width: int, height: int) -> Generator[np.ndarray, np.ndarray, None]:
         return walk(self.known(width, height), self.tables)

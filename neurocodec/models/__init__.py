@@ -123,7 +123,7 @@ def conv_autoencoder() -> Any:
     "preview",
     number=8,
     summary="thumbnails in 16 to 256 bytes; a scalar latent binarized plane by plane, entropy-coded",
-    layout=CodedPasses(strides=(32, 16, 8), max_pixels=1 << 16, default_bytes=64, fit=32),
+    layout=CodedPasses(stride=8, max_pixels=1 << 16, default_bytes=64, fit=32),
 )
 def preview() -> Any:
     from neurocodec.models.preview import Preview

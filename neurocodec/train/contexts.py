@@ -7,101 +7,93 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.planes import FEATURES, FINE, GROUPS, LOGIT, MAX_WEIGHT, ONE, PASSES, PLANES, RANGE, group
+from neurocodec.planes import (
+    BASE, CLASSES, FEATURES, FINE, GROUPS, LARGEST, LOGIT, MAX_WEIGHT, ONE, PASSES, PLANES, RANGE, group, plane_of
+)  # fmt: skip
 
-_BATCH, _RATE = 256, 0.02
+_BATCH, _RATE = 512, 0.02
 _FEATURES = torch.from_numpy(FEATURES)
 
 
 @torch.no_grad()
-def latents(net: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
-    """Whole numbers of the finest step, one int32 (N, C, h, w) per level; batches: (n, 3, H, W) in [0, 1]."""
-    parts = [[z.trunc().int().cpu() for z in net.analysis_transform(x)] for x in batches]
-    return [torch.cat(level) for level in zip(*parts, strict=True)]
+def latents(net: nn.Module, batches: Sequence[Tensor]) -> Tensor:
+    """Whole numbers of the finest step, int32 (N, C, h, w); batches: (n, 3, H, W) in [0, 1]."""
+    parts = [net.analysis_transform(x).round().int().cpu() for x in batches]
+    return torch.cat(parts).clamp(-LARGEST, LARGEST)
 
 
-def fit(z: list[Tensor], steps: int, seed: int = 0) -> dict[str, Tensor]:
+def fit(z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]:
     """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random passes of random pictures."""
     torch.manual_seed(seed)
-    limit = (1 << PLANES) - 1
-    z = [level.clamp(-limit, limit) for level in z]
-    tops = [_bit_length(level.abs().amax((0, 2, 3))) for level in z]
-    weights = []
-    for level, values in enumerate(z):
-        inputs = values.shape[1] + (z[level - 1].shape[1] if level else 0)
-        shape = (values.shape[1], inputs, 3, 3)
-        bias = torch.full((PLANES, values.shape[1]), -3.0)
-        weights.append([nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.zeros(shape)), nn.Parameter(bias)])
-    optimizer = torch.optim.Adam([p for level in weights for p in level], lr=_RATE / 8)
+    channels = z.shape[1]
+    tops = _planes_needed(z.abs().amax((0, 2, 3)))
+    bias = torch.stack([_bias(z, k) for k in range(PLANES)])  # (PLANES, CLASSES, 2, C)
+    weights = nn.Parameter(torch.zeros(2, channels, channels, 3, 3))
+    unknown = nn.Parameter(bias[:, 0].clone())
+    optimizer = torch.optim.Adam([weights, unknown], lr=_RATE / 8)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE / 8, total_steps=steps, pct_start=0.1)
     for _ in range(steps):
         n = int(torch.randint(0, PASSES, ()))
-        picked = torch.randint(0, len(z[0]), (_BATCH,))
-        loss = _bits([level[picked] for level in z], n, weights, tops)
-        if loss is None:
-            schedule.step()
-            continue
-        optimizer.zero_grad()
-        (loss / _BATCH).backward()
-        optimizer.step()
+        loss = _bits(z[torch.randint(0, len(z), (_BATCH,))], n, weights, unknown, tops)
+        if loss is not None:
+            optimizer.zero_grad()
+            (loss / _BATCH).backward()
+            optimizer.step()
         schedule.step()
-    tensors = {
+    bias[:, 0] = unknown.detach()
+    return {
+        "tables.top": tops.to(torch.int16),
+        "tables.weights": _whole(weights.detach().flatten(2), MAX_WEIGHT),
+        "tables.bias": _whole(bias, RANGE // FINE * LOGIT),
         "tables.probability": _probability(),
-        "tables.refinement": torch.cat([_refinement(values) for values in z], 2),
     }
-    for level, (significance, sign, bias) in enumerate(weights):
-        stacked = torch.stack([significance, sign]).detach().flatten(2)
-        biases = torch.stack([bias, torch.zeros_like(bias)], 1).detach()
-        tensors[f"tables.top.{level}"] = tops[level].to(torch.int16)
-        for name, values in (("weights", stacked), ("bias", biases)):
-            whole = (values * LOGIT).round().clamp(-MAX_WEIGHT, MAX_WEIGHT)
-            tensors[f"tables.{name}.{level}"] = whole.to(torch.int16)
-    return tensors
 
 
-def _bits(z: list[Tensor], n: int, weights: list[list[nn.Parameter]], tops: list[Tensor]) -> Tensor | None:
-    """Nats that the new digits of pass n cost, None where there are none: significance and signs, not refinement."""
-    k, above, total = PLANES - 1 - n // GROUPS, None, None
-    for level, values in enumerate(z):
-        groups = torch.tensor([group(level, c) for c in range(values.shape[1])])
-        plane = torch.where(groups < n % GROUPS, k, k + 1)[:, None, None]
-        lower = (values.abs() >> plane) << plane
-        size = _FEATURES[(lower >> k).clamp_max(31).long()]
-        features = torch.stack([size, size * values.sign()])  # (2, N, C, h, w)
-        inputs = features
-        if above is not None:
-            up = above.repeat_interleave(2, 3).repeat_interleave(2, 4)[..., : values.shape[2], : values.shape[3]]
-            inputs = torch.cat([features, up], 2)
-        above = features
-        told = ((groups == n % GROUPS) & (k < tops[level])).nonzero()[:, 0]
-        if not len(told):
-            continue
-        significance, sign, bias = weights[level]
-        new = lower[:, told] == 0
-        now = (values[:, told].abs() >> k) > 0
-        logits = F.conv2d(inputs[0], significance[told], padding=1) + bias[k, told][:, None, None]
-        positive = F.conv2d(inputs[1], sign[told], padding=1)
-        cost = F.binary_cross_entropy_with_logits(logits, now.float(), reduction="none")[new].sum()
-        signs = (values[:, told] > 0).float()
-        cost = cost + F.binary_cross_entropy_with_logits(positive, signs, reduction="none")[new & now].sum()
-        total = cost if total is None else total + cost
-    return total
+def nearest(z: Tensor, step: Tensor | int) -> Tensor:
+    """The nearest multiples of an odd step to whole numbers."""
+    return torch.div(z + step // 2, step, rounding_mode="floor") * step
 
 
-def _bit_length(largest: Tensor) -> Tensor:
-    return torch.tensor([int(v).bit_length() for v in largest])
+def _bits(z: Tensor, n: int, weights: Tensor, unknown: Tensor, tops: Tensor) -> Tensor | None:
+    """Nats that pass n costs for elements of which nothing is known yet; None where it tells no channel."""
+    k = plane_of(n)
+    groups = torch.tensor([group(c) for c in range(z.shape[1])])
+    value = torch.where((groups < n % GROUPS)[:, None, None], nearest(z, BASE**k), nearest(z, BASE ** (k + 1)))
+    told = ((groups == n % GROUPS) & (k < tops)).nonzero()[:, 0]
+    if not len(told):
+        return None
+    size = _FEATURES[(value.abs() // BASE**k).clamp_max(40).long()]
+    new = value[:, told] == 0
+    digit = nearest(z[:, told], BASE**k).sign()
+    bias = unknown[k][:, told, None, None]
+    changed = F.conv2d(size, weights[0, told], padding=1) + bias[0]
+    up = F.conv2d(size * value.sign(), weights[1, told], padding=1) + bias[1]
+    entropy = F.binary_cross_entropy_with_logits
+    cost = entropy(changed, (digit != 0).float(), reduction="none")[new].sum()
+    return cost + entropy(up, (digit > 0).float(), reduction="none")[new & (digit != 0)].sum()
 
 
-def _refinement(z: Tensor) -> Tensor:
-    """int32 (PLANES, 3, C): logits, in units of 1 / LOGIT, that the next binary digit is 1, by the digits known."""
-    table = torch.zeros(PLANES, 3, z.shape[1])
-    for k in range(PLANES - 1):
-        known, digit = z.abs() >> (k + 1), (z.abs() >> k) & 1
-        for i in range(3):
-            at = known == i + 1 if i < 2 else known > 2
-            ones, count = (at & (digit == 1)).sum((0, 2, 3)) + 2.0, at.sum((0, 2, 3)) + 4.0
-            table[k, i] = torch.logit(ones / count)
-    return (table * LOGIT).round().int()
+def _planes_needed(largest: Tensor) -> Tensor:
+    """The least number of planes, of each channel, whose digits reach its largest magnitude."""
+    reach = torch.tensor([(BASE**t - 1) // 2 for t in range(PLANES + 1)])
+    return (reach[None] < largest[:, None]).sum(1)
+
+
+def _bias(z: Tensor, k: int) -> Tensor:
+    """Logits (CLASSES, 2, C) that the digit of plane k is not 0, and that it is 1 (away from 0 where that has a side)."""
+    value = nearest(z, BASE ** (k + 1))
+    digit = (nearest(z, BASE**k) - value) // BASE**k
+    digit = torch.where(value < 0, -digit, digit)
+    kind = (value.abs() // BASE ** (k + 1)).clamp_max(CLASSES - 1)
+    rows = []
+    for i in range(CLASSES):
+        counts = [((kind == i) & (digit == d)).sum((0, 2, 3)) + 1.0 for d in (-1, 0, 1)]
+        rows.append(torch.stack([torch.log((counts[0] + counts[2]) / counts[1]), torch.log(counts[2] / counts[0])]))
+    return torch.stack(rows)
+
+
+def _whole(logits: Tensor, largest: int) -> Tensor:
+    return (logits * LOGIT).round().clamp(-largest, largest).to(torch.int16)
 
 
 def _probability() -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neurocodec.errors import NeurocodecError
 from neurocodec.train import data
+from neurocodec.train.muon import Muon
 
 CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
@@ -25,8 +26,9 @@ _CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
 class Schedule:
     """Everything about a run that is not the network; `models/TRAINING.md` argues for the defaults."""
 
-    learning_rate: float = 1e-3  # peak; warmed up over 2 % of the time, then a cosine to 1 % of it
+    learning_rate: float = 1e-3  # of Adam, peak; warmed up over 2 % of the time, then a cosine to 1 % of it
     linear_rate: float = 0.1  # share of it for the linear transforms, which start well
+    muon_rate: float = 0.0  # of Muon, peak, which trains the matrices and kernels that do not start well; 0: Adam does
     batch_pixels: int = 32768  # per step
     crop: int = 128  # pixels, each way
     thumbs: float = 0.33  # share of steps that train on 32x32 thumbnails
@@ -123,8 +125,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     net = net.to(device, memory_format=torch.channels_last)
     average = deepcopy(net)
-    optimizer = _optimizer(net, schedule)
-    saved = {"net": net, "average": average, "optimizer": optimizer}
+    optimizers = _optimizers(net, schedule)
+    saved = {"net": net, "average": average} | optimizers
     step, before = 0, 0.0
     if state:
         for name, part in saved.items():
@@ -157,15 +159,17 @@ def train(
         if done:
             return average, line
         rate = min(progress / 0.02 + 0.01, 0.505 + 0.495 * math.cos(math.pi * progress))
-        for group in optimizer.param_groups:
-            group["lr"] = group["scale"] * schedule.learning_rate * rate
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * rate
         x = to_unit(pictures.batch(schedule.batch_pixels), device)
         with autocast:
             loss = objective.loss(net, x, progress, rng)
-        optimizer.zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers.values():
+            optimizer.step()
         step += 1
         decay = min(schedule.ema, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -173,11 +177,18 @@ def train(
         running.append(float(loss.detach()))
 
 
-def _optimizer(net: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    linear = [p for name, p in net.named_parameters() if name.startswith(net.linear_parts)]
-    others = [p for name, p in net.named_parameters() if not name.startswith(net.linear_parts)]
-    groups = [{"params": others, "scale": 1.0}, {"params": linear, "scale": schedule.linear_rate}]
-    return torch.optim.Adam(groups, lr=schedule.learning_rate, betas=(0.9, 0.98))
+def _optimizers(net: nn.Module, schedule: Schedule) -> dict[str, torch.optim.Optimizer]:
+    """By name; every parameter group has its `peak` rate."""
+    kinds: dict[str, list[nn.Parameter]] = {"linear": [], "matrices": [], "others": []}
+    for name, p in net.named_parameters():
+        matrix = schedule.muon_rate and p.ndim > 1 and min(len(p), p[0].numel()) > 1
+        kinds["linear" if name.startswith(net.linear_parts) else "matrices" if matrix else "others"].append(p)
+    rates = {"others": schedule.learning_rate, "linear": schedule.learning_rate * schedule.linear_rate}
+    groups = [{"params": kinds[kind], "peak": rate} for kind, rate in rates.items()]
+    found = {"adam": torch.optim.Adam(groups, lr=schedule.learning_rate, betas=(0.9, 0.98))}
+    if kinds["matrices"]:
+        found["muon"] = Muon([{"params": kinds["matrices"], "peak": schedule.muon_rate}], lr=schedule.muon_rate)
+    return found
 
 
 def _save(path: Path, state: dict) -> None:
