@@ -5,6 +5,7 @@ A payload object says of a model how many passes there are, what they weigh, and
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,9 @@ class RawPasses:
     default_bytes: int | None = None
     fit: int | None = None
 
-    def of(self, tensors: Mapping[str, np.ndarray]) -> "RawPasses":
-        """The payload of a model with these weights."""
-        return self
+    def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "RawPasses":
+        """The payload of a model with these weights and this configuration, which may set the bits."""
+        return replace(self, bits=config.get("bits", self.bits))
 
     def code_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """(bits, rows, columns) of one pass for a picture of the given size in pixels."""
@@ -95,8 +96,8 @@ class CodedPasses:
     max_passes: int = PASSES
     default_passes: int | None = None
 
-    def of(self, tensors: Mapping[str, np.ndarray]) -> "CodedPasses":
-        """The payload of a model with these weights."""
+    def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "CodedPasses":
+        """The payload of a model with these weights and this configuration."""
         return replace(self, tables=Tables.read(tensors))
 
     def known(self, width: int, height: int) -> Known:

@@ -143,9 +143,9 @@ def _layout(architecture: Architecture, path: Path, modified: int) -> RawPasses 
     with safe_open(path, "np") as file:
         tables = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TABLES)}  # noqa: SIM118
     try:
-        return architecture.layout.of(tables)
+        return architecture.layout.of(tables, json.loads(_metadata(path)["config"]))
     except (KeyError, ValueError) as error:
-        raise ModelError(f"weights file {path} lacks the tables of its payload: {error}") from None
+        raise ModelError(f"weights file {path} lacks what its payload needs: {error}") from None
 
 
 @lru_cache(maxsize=64)
