@@ -31,16 +31,57 @@ def photos() -> str:
     return "\n".join(rows)
 
 
+BUDGETS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
+TITLES = {
+    "jpeg": "JPEG", "jpeg-optimised": "JPEG, own tables", "jpeg2000": "JPEG2000", "webp": "WebP", "avif": "AVIF",
+    "jpeg-xl": "JPEG XL", "blurhash": "BlurHash", "thumbhash": "ThumbHash",
+}  # fmt: skip
+# SSIM at 64 and 128 bytes: Toderici et al., arXiv 1511.06085, table 1.
+PAPER = {
+    "fc-residual-shared": (0.46, 0.48), "fc-residual": (0.65, 0.75), "fc-lstm": (0.69, 0.81),
+    "conv-residual-shared": (0.45, 0.46), "conv-residual": (0.65, 0.75), "conv-autoencoder": (0.76, 0.86),
+    "conv-lstm": (0.77, 0.87), "preview": None, "jpeg": (0.70, 0.80), "jpeg2000": (0.66, 0.77), "webp": (0.62, 0.73),
+}  # fmt: skip
+
+
+def _thumbnails() -> dict[str, dict[int, float | None]]:
+    """SSIM by codec and budget."""
+    found: dict[str, dict[int, float | None]] = {}
+    for entry in json.loads((RESULTS / "thumbs.json").read_text())["summary"]:
+        found.setdefault(entry["codec"], {})[entry["budget"]] = entry["ssim"]
+    return found
+
+
 def thumbs() -> str:
-    """conv-lstm against header-less JPEG on thumbnails."""
-    rows = ["| bytes | SSIM | JPEG: bytes | SSIM |", "|---|---|---|---|"]
-    for size, sides in json.loads((RESULTS / "against_jpeg.json").read_text())["thumbs"].items():
-        ours, jpeg = sides["ours"], sides["jpeg"]
-        rows.append(f"| {size} | {ours['ssim']:.3f} | {jpeg['bytes']:.0f} | {jpeg['ssim']:.3f} |")
+    """Every codec that can be cut to a budget, on thumbnails, best at 64 bytes first; then those of a fixed size."""
+    rows = ["| SSIM at bytes | " + " | ".join(map(str, BUDGETS)) + " |", "|---" * (len(BUDGETS) + 1) + "|"]
+    curves, fixed = {}, []
+    for codec, of in _thumbnails().items():
+        name = TITLES.get(codec, f"`{codec}`")
+        if set(BUDGETS) <= set(of):
+            curves[name] = of
+        else:
+            fixed += [f"{name} {ssim:.3f} at {size} bytes" for size, ssim in of.items()]
+    for name, of in sorted(curves.items(), key=lambda item: -(item[1][64] or 0)):
+        rows.append(f"| {name} | " + " | ".join("-" if of[b] is None else f"{of[b]:.3f}" for b in BUDGETS) + " |")
+    return "\n".join([*rows, "", "At their own sizes: " + ", ".join(fixed) + "."])
+
+
+def paper() -> str:
+    """The founding paper's table beside ours."""
+    rows = ["| | paper: 64 bytes | 128 bytes | here: 64 bytes | 128 bytes |", "|---|---|---|---|---|"]
+    found = _thumbnails()
+    for codec, published in PAPER.items():
+        cells = ["-", "-"] if published is None else [f"{v:.2f}" for v in published]
+        for budget in (64, 128):
+            # An autoencoder is one network per rate.
+            value = found.get(codec, found.get(f"{codec}.{budget}", {})).get(budget)
+            cells.append("-" if value is None else f"{value:.3f}")
+        rows.append(f"| {TITLES.get(codec, f'`{codec}`')} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-TABLES = {"photos": photos, "thumbs": thumbs}
+TABLES = {"photos": photos, "thumbs": thumbs, "paper": paper}
 
 
 def filled(readme: str) -> str:

@@ -40,7 +40,7 @@ class LatentNetwork(Protocol):
     stride: int
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
-    def synthesis_transform(self, z: Tensor, passes: Tensor) -> Tensor: ...
+    def synthesis_transform(self, z: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -200,7 +200,7 @@ class LatentCodec:
         def show(known: planes.Known) -> Picture:
             z = torch.from_numpy(known.value).float().view(1, *known.map.shape)
             with torch.no_grad():
-                y = self.network.synthesis_transform(z, torch.tensor([known.passes]))
+                y = self.network.synthesis_transform(z)
             return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
         for n in range(self.layout.max_passes):

@@ -1,10 +1,11 @@
 """A latent as planes of digits: which pass tells what, and how probable each digit is to someone who knows the passes before.
 
-Every element is a whole number z, told in balanced ternary: after plane k, from PLANES - 1 down to 0, the nearest multiple
-of 3^k to z is known. A digit is the change, -1, 0 or 1 times 3^k. So what is known after any plane is what rounding to a
-step of 3^k gives, of which there is no other ladder as fine. Channels form GROUPS groups, and the network scales group j by
-3^(j / GROUPS), so that the step falls by that factor from pass to pass: pass n tells plane PLANES - 1 - n // GROUPS of
-group n % GROUPS. Elements are numbered channel by channel, in raster order.
+Every element is a whole number z, told in balanced ternary ("trit planes": Lee et al., CVPR 2022, arXiv 2112.06334): after
+plane k, from PLANES - 1 down to 0, the nearest multiple of 3^k to z is known, and a digit is the change, -1, 0 or 1 times
+3^k. So what is known after any plane is what rounding to a step of 3^k gives: no other ladder that nests is as fine. Channels
+form GROUPS groups, and the network scales group j by 3^(j / GROUPS), so that the step falls by that factor from pass to
+pass: pass n tells plane PLANES - 1 - n // GROUPS of group n % GROUPS. Elements are numbered channel by channel, in raster
+order.
 
 All arithmetic is that of integers, exact in any order of summation: products of float32 matrices stay below 2^24. Nothing
 here imports torch.
@@ -78,15 +79,11 @@ def map_of(tops: tuple[int, ...], shape: Shape) -> Map:
 
 
 class Known:
-    """What has been told of a latent: `value`, int32 (count,), multiples of 3^plane, where plane is the last one told.
-
-    passes: how many have been told, the last one perhaps in part.
-    """
+    """What has been told of a latent: `value`, int32 (count,), multiples of 3^plane, where plane is the last one told."""
 
     def __init__(self, map: Map):
         self.map = map
         self.value = np.zeros(map.count, np.int32)
-        self.passes = 0.0
 
     def digits(self, z: np.ndarray, n: int) -> np.ndarray:
         """The digits, uint8 0 .. 2 for -1 .. 1, that pass n tells of a latent z, int32 (count,)."""
@@ -98,7 +95,6 @@ class Known:
     def tell(self, n: int, digits: np.ndarray) -> None:
         """Take the digits of pass n, or the first of them."""
         at = self.map.elements[n]
-        self.passes = n + (len(digits) / len(at) if len(at) else 1.0)
         self.value[at[: len(digits)]] += (digits.astype(np.int32) - 1) * BASE ** plane_of(n)
 
 

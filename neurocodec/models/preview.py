@@ -17,24 +17,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.models.conv_lstm import Pointwise
-from neurocodec.planes import BASE, GROUPS, PASSES, group
+from neurocodec.planes import BASE, GROUPS, group
 
-_START = 8.0  # finest steps per unit of an untrained latent
-_KNOWN = 8  # features that tell the decoder how many passes there are
+_START = 2.0  # standard deviation of an untrained latent, in finest steps
+_PACE = 3.0  # how much faster than other parameters a prior's shall move
 
 
 class Prior(nn.Module):
     """How latents are distributed, for counting bits in training: per channel a logistic distribution."""
 
-    def __init__(self, channels: int):
+    def __init__(self, scale: Tensor):
+        """scale: of each channel at first, (C,)."""
         super().__init__()
-        self.mean = nn.Parameter(torch.zeros(channels))
-        self.scale = nn.Parameter(torch.ones(channels))  # logarithm
+        self.mean = nn.Parameter(torch.zeros_like(scale))
+        self.scale = nn.Parameter(scale.log() / _PACE)
 
     def forward(self, z: Tensor, step: Tensor) -> Tensor:
         """Bits of each picture, (N,), for intervals of width `step` (N, C, 1, 1) around z (N, C, h, w)."""
-        rate = torch.exp(-self.scale)[:, None, None]
-        far = (z - self.mean[:, None, None]).abs() * rate
+        rate = torch.exp(-_PACE * self.scale)[:, None, None]
+        far = (z - _PACE * self.mean[:, None, None]).abs() * rate
         half = 0.5 * step * rate
         return -torch.log2((torch.sigmoid(half - far) - torch.sigmoid(-half - far)).clamp_min(1e-7)).sum((1, 2, 3))
 
@@ -59,13 +60,13 @@ class Preview(nn.Module):
     stride = 8
     linear_parts: ClassVar[tuple[str, ...]] = ()  # no parameters start well
 
-    def __init__(self, channels: int = 48, widths: Sequence[int] = (32, 64, 192), blocks: Sequence[int] = (1, 1, 2)):
+    def __init__(self, channels: int = 48, widths: Sequence[int] = (32, 64, 192), blocks: Sequence[int] = (1, 1, 1)):
         """channels: of the latent; widths: of the maps at 1/2, 1/4 and 1/8; blocks: residual blocks there, each way."""
         super().__init__()
         self.config: dict[str, Any] = {"channels": channels, "widths": tuple(widths), "blocks": tuple(blocks)}
         gain = torch.tensor([BASE ** (group(c) / GROUPS) for c in range(channels)])
         self.register_buffer("gain", gain.view(1, channels, 1, 1))
-        self.prior = Prior(channels)
+        self.prior = Prior(gain)
 
         def residual(level: int) -> nn.Sequential:
             return nn.Sequential(*(ResidualBlock(widths[level]) for _ in range(blocks[level])))
@@ -80,20 +81,21 @@ class Preview(nn.Module):
         self.down_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.to_latent = Pointwise(widths[2], channels)
         self.from_latent = nn.Conv2d(channels, widths[2], 3, padding=1)
-        self.known = nn.Linear(_KNOWN, widths[2])
         self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.up = nn.ModuleList((Pointwise(widths[1], 4 * widths[0]), Pointwise(widths[2], 4 * widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], 12, 3, padding=1)
-        nn.init.zeros_(self.known.weight)
-        nn.init.zeros_(self.known.bias)
-        with torch.no_grad():
-            self.to_latent.weight.mul_(_START)
-            self.from_latent.weight.div_(_START)
 
     @classmethod
     def start(cls, pictures: list[Tensor], **config: Any) -> "Preview":
-        """An untrained network; it does not look at pictures."""
-        return cls(**config)
+        """An untrained network whose latents of such pictures, float32 (N, 3, H, W) in [0, 1], are wide enough to be told."""
+        net = cls(**config)
+        with torch.no_grad():
+            y = net.analysis_transform(pictures[0]) / net.gain
+            factor = _START / y.std((0, 2, 3)).clamp_min(1e-6)
+            net.to_latent.weight.mul_(factor[:, None])
+            net.to_latent.bias.copy_((net.to_latent.bias - y.mean((0, 2, 3))) * factor)
+            net.from_latent.weight.div_(_START)
+        return net
 
     def analysis_transform(self, x: Tensor) -> Tensor:
         """Latent of pictures (N, 3, H, W) in [0, 1], H and W multiples of 8, in units of the finest step."""
@@ -102,14 +104,9 @@ class Preview(nn.Module):
             f = blocks(down(f))
         return self.to_latent(f) * self.gain
 
-    def synthesis_transform(self, z: Tensor, passes: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W), about [0, 1], not clipped, of a latent known after some passes.
-
-        passes: float (N,), 0 .. PASSES, the last one perhaps in part.
-        """
-        octave = torch.arange(1, _KNOWN + 1, device=passes.device) * torch.pi
-        known = self.known(torch.cos(passes[:, None] / PASSES * octave))
-        f = self.from_latent(z / self.gain) + known[:, :, None, None]
+    def synthesis_transform(self, z: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W), about [0, 1], not clipped, of a latent known after any passes."""
+        f = self.from_latent(z / self.gain)
         for level in (2, 1):
             f = F.pixel_shuffle(self.up[level - 1](self.up_blocks[level](f)), 2)
         return F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), 2) + 0.5

@@ -27,10 +27,10 @@ def orthogonal(m: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For weights of matrix products and convolutions, (out, in, ...); Nesterov momentum, decoupled weight decay."""
+    """For weights of matrix products and convolutions, (out, in, ...); with Nesterov momentum."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, decay: float = 0.05):
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self) -> None:
@@ -43,4 +43,4 @@ class Muon(torch.optim.Optimizer):
                 average.lerp_(p.grad, 1 - settings["momentum"])
                 update = orthogonal(p.grad.lerp(average, settings["momentum"]).flatten(1)).reshape(p.shape)
                 tall = max(1.0, p.shape[0] / p[0].numel()) ** 0.5
-                p.mul_(1 - settings["lr"] * settings["decay"]).add_(update, alpha=-settings["lr"] * tall)
+                p.add_(update, alpha=-settings["lr"] * tall)

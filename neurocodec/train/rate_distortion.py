@@ -16,13 +16,15 @@ from neurocodec.train import losses
 class RateDistortion:
     """Loss = 1 - SSIM + 10 MSE + lagrangian * step^power * bits, where step is that of the last pass.
 
-    Training begins with steps in between, alike for all channels, and ends with those that passes tell.
+    Training begins with bits for free, lest channels die before they are of use, and with steps in between, alike for all
+    channels; it ends with those that passes tell.
     """
 
     figures: ClassVar[str] = "bytes_ssim_by_passes"
-    fewest: int = 12  # passes; about 16 bytes of a thumbnail
-    lagrangian: float = 1.1e-4
+    fewest: int = 17  # passes; about 20 bytes of a thumbnail
+    lagrangian: float = 6.5e-5
     power: float = 1.2
+    free: float = 0.1  # share of the run over which the Lagrangian grows to its value
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor:
@@ -37,20 +39,22 @@ class RateDistortion:
         step = steps_after(passes, z.shape[1])
         even = torch.from_numpy(rng.random(len(x)) > progress).view(-1, 1, 1, 1)
         step = torch.where(even, even_steps(passes, z.shape[1]), step)
-        return self.cost(net, z, x, passes, step).mean()
+        return self.cost(net, z, x, passes, step, min(1.0, progress / self.free)).mean()
 
-    def cost(self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor) -> Tensor:
+    def cost(
+        self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor, grown: float = 1.0
+    ) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known to `step` after `passes`, (N,).
 
-        Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place.
+        grown: share of the Lagrangian. Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place.
         """
         height, width = x.shape[2:]
         with torch.autocast(x.device.type, enabled=False):
             z, step = z.float(), step.to(x.device)
             bits = net.prior(z + step * (torch.rand_like(z) - 0.5), step)
         known = z + (torch.round(z / step) * step - z).detach()
-        y = net.synthesis_transform(known, passes.float().to(x.device))[:, :, :height, :width].float()
-        weight = self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
+        y = net.synthesis_transform(known)[:, :, :height, :width].float()
+        weight = grown * self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
         pixels = height * width / 1024  # so that a bit costs what it does at 32x32
         similarity, error = losses.ssim_each(x, y), ((x - y) ** 2).mean((1, 2, 3))
         return 1 - similarity + 10 * error + weight.to(x.device) * bits / pixels
@@ -65,7 +69,7 @@ class RateDistortion:
                 z = net.analysis_transform(x)
                 step = steps_after(passes, z.shape[1]).to(x.device)
                 known = torch.round(z / step) * step
-                y = net.synthesis_transform(known, passes.float().to(x.device))
+                y = net.synthesis_transform(known)
                 bits = net.prior(known, step).sum()
                 sums += float(bits) / 8, float(losses.ssim(x, losses.rounded(y))) * len(x)
             rows.append([round(float(v), 4) for v in sums / sum(map(len, batches))])

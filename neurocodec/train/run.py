@@ -81,9 +81,9 @@ def cost(net: nn.Module) -> dict[str, int | float]:
     x = torch.zeros(1, 3, 256, 256)
     parameters = sum(p.numel() for p in net.parameters())
     if hasattr(net, "analysis_transform"):
-        latents = net.analysis_transform(x)
+        latent = net.analysis_transform(x)
         analysis = kmac(lambda: net.analysis_transform(x))
-        synthesis = kmac(lambda: net.synthesis_transform(latents, torch.zeros(1)))
+        synthesis = kmac(lambda: net.synthesis_transform(latent))
         return {
             "parameters": parameters,
             "kmac_per_pixel": round(analysis + synthesis, 1),
