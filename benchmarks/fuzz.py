@@ -3,8 +3,8 @@
     python benchmarks/fuzz.py --count 10000
 
 Streams of small pictures are mutated by flipped bits, cuts, splices and random bytes, the head more often than the rest.
-Anything but a picture, StreamError or ModelError is a failure, and so is a decode of more than 5 s of processor time or one that makes the
-process grow by more than 1 GB. Prints a summary as JSON; exit code 1 when anything failed.
+Anything but a picture, StreamError or ModelError is a failure, and so is a decode of more than 5 s of processor time or one
+that makes the process grow by more than 1 GB. Prints a summary as JSON; exit code 1 when anything failed.
 """
 
 import json
