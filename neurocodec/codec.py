@@ -1,7 +1,8 @@
 """Picture <-> codes, pass by pass: `Codec` for networks of raw passes, `LatentCodec` for those with a latent told by planes.
 
-They know networks only through the protocols below. To a `Codec`, large pictures go through each step of a network in strips with a halo as wide as the step's reach, so memory is
-bounded and the result is that of the whole picture, up to rounding: there are no seams to hide.
+They know networks only through the protocols below. To a `Codec`, large pictures go through each step of a network in
+strips with a halo as wide as the step's reach, so memory is bounded and the result is that of the whole picture, up to
+rounding: there are no seams to hide.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -120,7 +120,8 @@ def train(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train for `minutes`; return the averaged network and its last figures.
 
-    state: an earlier run's checkpoint to go on from, whose minutes count, or None. Writes CHECKPOINT every three minutes; every five a line of figures goes to `log.jsonl` and to `report`.
+    state: an earlier run's checkpoint to go on from, whose minutes count, or None. Writes CHECKPOINT every three
+    minutes; every five a line of figures goes to `log.jsonl` and to `report`.
     """
     out.mkdir(parents=True, exist_ok=True)
     net = net.to(device, memory_format=torch.channels_last)

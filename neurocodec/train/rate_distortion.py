@@ -46,7 +46,8 @@ class RateDistortion:
     ) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known to `step` after `passes`, (N,).
 
-        grown: share of the Lagrangian. Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place.
+        grown: share of the Lagrangian. Rounding passes gradients on unchanged; the bits are those of latents with uniform noise
+        in its place.
         """
         height, width = x.shape[2:]
         with torch.autocast(x.device.type, enabled=False):
