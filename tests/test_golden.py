@@ -27,7 +27,8 @@ def regenerated(request, photos):
         GOLDEN.mkdir(exist_ok=True)
         for model in MODELS:
             for (size, (width, height)), photo in zip(SIZES.items(), photos[1:], strict=False):
-                stream = neurocodec.encode(photo[:height, :width], model=model, passes=4)
+                budget = width * height // 16  # 0.5 bpp
+                stream = neurocodec.encode(photo[:height, :width], model=model, bytes=budget, fit=width)
                 path(model, size, ".nci").write_bytes(stream)
                 for name, part in (("", stream), ("-cut", cut(stream))):
                     neurocodec.decode(part).save(path(model, size, f"{name}.png"))
