@@ -275,7 +275,7 @@ def test_a_run_over_photos(photos, tmp_path):
     assert webp["bd_rate_ms_ssim"]["jpeg"] < 0
     low, high = result["windows"]["bd_rate_ms_ssim"]["webp"]["jpeg"]
     assert protocols.MS_SSIM_WINDOW[0] <= low < high <= protocols.MS_SSIM_WINDOW[1]
-    assert "photos" in (tmp_path / "plot.svg").read_text()
+    assert "Photos: 1, whole files" in (tmp_path / "plot.svg").read_text()
 
 
 def test_by_default_all_that_suits_is_measured(monkeypatch):
