@@ -609,6 +609,8 @@ def test_ctrl_c(here):
     before = snapshot(here)
     # tells when the first pass is done: until the import of torch is over, a signal may hit anything
     program = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 import neurocodec.codec
 from neurocodec.cli import main
 passes = neurocodec.codec.Codec.encode
