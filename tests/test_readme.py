@@ -25,7 +25,7 @@ def test_commands(folder):
 
     from neurocodec.cli import main
 
-    for command in COMMANDS:
+    for command in filter(None, COMMANDS):
         words = command.partition("#")[0].split()
         result = CliRunner().invoke(main, words[1:])
         assert words[0] == "neurocodec" and result.exit_code == 0, (command, result.output)
