@@ -248,7 +248,8 @@ def _list_models(as_json: bool) -> None:
     click.option("--plot", metavar="FILE", type=_file, help="Quality against rate (.png, .svg, .pdf)."),
     click.option("--sheet", metavar="FILE", type=_file, help="Some pictures beside what the codecs make of them."),
 )
-def bench(paths, protocol, codecs, **outputs):
+@click.option("--jobs", metavar="N", type=click.IntRange(1), default=1, help="Pictures at a time; times suffer.")
+def bench(paths, protocol, codecs, jobs, **outputs):
     """Measure the models and other codecs on pictures: files, or folders of them.
 
     thumbs: at most 64 pixels a side, SSIM at 16 to 256 bytes, headers not counted. photos: whole files of at least 161
@@ -259,7 +260,7 @@ def bench(paths, protocol, codecs, **outputs):
 
     def work() -> None:
         with _progress(protocol) as progress:
-            result = run(paths, protocol, codecs, outputs, progress)
+            result = run(paths, protocol, codecs, outputs, progress, jobs)
         if Path("-") not in outputs.values():
             click.echo(report.table(result))
 

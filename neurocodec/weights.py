@@ -93,7 +93,7 @@ def architecture_of(number: int) -> Architecture:
     raise ModelError(f"model number {number} is not known")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def network(path: Path) -> Any:
     """The network in a weights file: a torch module in float32, in evaluation mode. Raises ModelError."""
     import torch

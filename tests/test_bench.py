@@ -240,6 +240,15 @@ def test_a_run_over_thumbnails(folder, tmp_path):
     assert repeated["rows"] == rows
 
 
+def test_processes_measure_what_one_does(folder):
+    def rows(*more: object) -> list[dict]:
+        done = run(folder, "--protocol", "thumbs", "--codecs", "thumbhash,jpeg:20", "--json", "-", *more)
+        assert done.exit_code == 0, done.output
+        return [{k: v for k, v in row.items() if not k.endswith("_s")} for row in json.loads(done.stdout)["rows"]]
+
+    assert rows("--jobs", 2) == rows()
+
+
 def test_model_rows_are_prefixes_of_one_stream(thumb):
     files = list(PROTOCOLS["thumbs"].model("conv-lstm", ["16", "40"]).files(thumb))
     stream = neurocodec.encode(thumb, model="conv-lstm", passes=3, headerless=True)

@@ -11,6 +11,7 @@ from PIL import Image
 import neurocodec
 from neurocodec import images, metrics
 from neurocodec.cli import main
+from neurocodec.models.preview import Preview
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,14 @@ def test_small_pictures_are_previews_of_64_bytes_by_default(thumbs):
     stream = neurocodec.encode(thumbs[0])
     assert len(stream) == 64 and neurocodec.info(stream).model == "preview"
     assert neurocodec.info(neurocodec.encode(np.zeros((65, 2, 3), np.uint8), passes=1)).model == "conv-lstm"
+
+
+def test_an_untrained_network_is_a_transform_coder(thumbs):
+    x = torch.from_numpy(np.stack(thumbs)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        net = Preview.start([x], channels=96, widths=(8, 8, 8))
+        y = net.synthesis_transform(net.analysis_transform(x))
+    assert torch.mean((x - y) ** 2) < 0.001 < torch.var(x) / 20
 
 
 def test_any_prefix_of_one_stream_is_better_the_longer_it_is(thumbs, streams):

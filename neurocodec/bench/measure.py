@@ -3,7 +3,7 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -58,28 +58,25 @@ class Row(TypedDict):
     decode_s: float
 
 
-def measure(
-    pictures: Iterable[tuple[str, Image.Image]], codecs: Sequence[Codec]
-) -> Iterator[tuple[Row, Image.Image, Image.Image]]:
-    """Rows of named RGB pictures, each with the original and the decoded one. Codecs take turns at each picture.
+def warm_up(codecs: Iterable[Codec], image: Image.Image) -> None:
+    """Put a picture through every codec once, so that no row pays for what is set up at first use."""
+    for codec in codecs:
+        file = next(codec.files(image))
+        file.decode(file.data)
 
-    The first picture goes through every codec once before, so that nobody pays for what is set up at first use.
-    """
+
+def measure(name: str, image: Image.Image, codecs: Iterable[Codec]) -> Iterator[tuple[Row, Image.Image]]:
+    """Rows of a named RGB picture, each with the decoded picture."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
-        for number, (name, image) in enumerate(pictures):
-            if number == 0:
-                for codec in codecs:
-                    file = next(codec.files(image))
-                    file.decode(file.data)
-            for codec in codecs:
-                for file in codec.files(image):
-                    path.write_bytes(file.data)
-                    data = path.read_bytes()
-                    begin = time.perf_counter()
-                    shown = file.decode(data)
-                    seconds = time.perf_counter() - begin
-                    yield _row(codec.name, name, image, file, shown, seconds), image, shown
+        for codec in codecs:
+            for file in codec.files(image):
+                path.write_bytes(file.data)
+                data = path.read_bytes()
+                begin = time.perf_counter()
+                shown = file.decode(data)
+                seconds = time.perf_counter() - begin
+                yield _row(codec.name, name, image, file, shown, seconds), shown
 
 
 def _row(codec: str, name: str, image: Image.Image, file: File, shown: Image.Image, seconds: float) -> Row:

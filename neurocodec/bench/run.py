@@ -1,8 +1,13 @@
 """One run: pictures and codecs by name, rows and summary out, files written."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from neurocodec import images, weights
 from neurocodec._batch import PICTURES
 from neurocodec.bench import extra, report
-from neurocodec.bench.measure import Codec, measure
+from neurocodec.bench.measure import Codec, Row, measure, warm_up
 from neurocodec.bench.protocols import PROTOCOLS, BenchProtocol
 from neurocodec.errors import ModelError, NeurocodecError
 from neurocodec.models import ARCHITECTURES
@@ -26,11 +31,13 @@ def run(
     codecs: str | None,
     outputs: Mapping[str, Path | None],
     progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
 ) -> report.Result:
     """Measure codecs on pictures, and write what is asked for: outputs named json, csv, plot and sheet; - is stdout.
 
     paths: picture files, and folders of them. codecs: CODEC or CODEC:SETTING, separated by commas; by default all
     rivals that are here and all shipped models that suit the protocol. progress is called with (pictures done, all).
+    jobs: pictures at a time, each in a process of its own; times are then those of processes that share the machine.
     Raises NeurocodecError for pictures, codecs and settings that cannot be measured and for packages that are missing.
     """
     rules = PROTOCOLS[protocol]
@@ -43,18 +50,15 @@ def run(
     shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, SHEET_LINES).round().astype(int))]
     sheet = report.Sheet(shown, *rules.sheet)
     rows = []
-
-    def loaded() -> Iterator[tuple[str, Image.Image]]:
-        for number, (name, path) in enumerate(found.items()):
+    work = partial(_measured, codecs=codecs, protocol=protocol, first=found[names[0]], shown=frozenset(shown))
+    with _mapping(min(jobs, len(found))) as mapping:
+        for number, measured in enumerate(mapping(work, names, found.values())):
+            for row, original, decoded in measured:
+                rows.append(row)
+                if original is not None and decoded is not None:
+                    sheet.offer(row, original, decoded)
             if progress:
-                progress(number, len(found))
-            yield name, _load(path)
-
-    for row, original, decoded in measure(loaded(), chosen):
-        rows.append(row)
-        sheet.offer(row, original, decoded)
-    if progress:
-        progress(len(found), len(found))
+                progress(number + 1, len(found))
     result = {
         "protocol": protocol,
         "pictures": len(found),
@@ -68,6 +72,42 @@ def run(
     for kind, path in files.items():
         _write(path, _contents(kind, path.suffix, result, sheet))
     return result
+
+
+def _measured(
+    name: str, path: Path, codecs: str | None, protocol: str, first: Path, shown: frozenset[str]
+) -> list[tuple[Row, Image.Image | None, Image.Image | None]]:
+    """A picture's rows, and what `report.Sheet` wants to see of it, if it is shown there."""
+    image = _load(path)
+    rows = measure(name, image, _ready(codecs, protocol, first))
+    return [(row, image, decoded) if name in shown else (row, None, None) for row, decoded in rows]
+
+
+@lru_cache(maxsize=1)
+def _ready(codecs: str | None, protocol: str, first: Path) -> list[Codec]:
+    """The codecs, warmed up on the first picture; a process does this once."""
+    chosen = select(codecs, PROTOCOLS[protocol])
+    warm_up(chosen, _load(first))
+    return chosen
+
+
+@contextmanager
+def _mapping(jobs: int) -> Iterator[Callable]:
+    """`map`, done by so many processes."""
+    if jobs == 1:
+        yield map
+        return
+    executor = ProcessPoolExecutor(jobs, get_context("spawn"), _share_processors, (jobs,))
+    try:
+        yield executor.map
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _share_processors(jobs: int) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
 
 
 def pictures(paths: Sequence[Path], protocol: BenchProtocol) -> dict[str, Path]:

@@ -2,29 +2,38 @@
 
 `fc-residual-shared`, `fc-residual` (the sum over passes is in `models/residual.py`):
 
-    error, 192 -> tanh 512 -> tanh 512 -> binarizer -> 4 bits -> tanh 512 -> tanh 512 -> 192, added to y
+    error, 192 -> tanh 512 -> binarizer -> 4 bits -> tanh 512 -> 192, added to y
 
-`fc-lstm`:
+`fc-lstm`, in which base is the sum of all transform_t and y is predicted anew from it and the LSTM after each pass:
 
-    x - y, 192 -> tanh 192 -> LSTM 128 -> binarizer -> 4 bits -> LSTM 320 -> 192 = y, predicted anew
+    x - y, x -> tanh 192 -> LSTM 128 -> 192
+                                         v
+    x - y ----------------------------->(+)-> analysis_t -> binarizer -> 4 bits -> transform_t
+                                                                                        |
+    y <-(+)- 192 <- tanh 192 <-- LSTM 256 <-- tanh 192 <--------------------------------+
+         ^             ^                                                                v
+         '-------------+---- base <------------------------------------------ base <-- (+)
 
 A patch is one location of a map at 1/8 of the picture's size, so all patches of a picture of any size are coded at once;
 none knows anything of its neighbours. A pass sends 64 bits per 32x32 pixels (0.0625 bpp), 16 passes 128 bytes.
 
 What differs from the paper, and why.
-- The paper leaves the depth open; two hidden layers each way make 11 kMAC per pixel and pass.
+- The paper leaves the depth open. Here it is one hidden layer each way: 4 bits name 16 patches, whatever comes after them.
 - The paper's LSTM layers are 512 wide and two deep each way, 131 kMAC per pixel and pass: too much to train on two
-  cores. Here one layer each way makes 11, and the decoder, which has to remember the picture, gets most of it.
-- A learned gain per pass shows the shrinking errors to `fc-lstm` at one size, as it does to the residual networks.
+  cores. Here one layer each way makes 16, and the decoder, which has to remember the picture, gets most of it.
+- `fc-lstm` starts as a transform coder with matrices of its own for every pass, for the reasons that `models/conv_lstm.py`
+  gives: without, it stood still at 0.37 after the third pass.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.binarizer import to_bits
+from neurocodec.binarizer import from_bits, to_bits
+from neurocodec.models import klt
 from neurocodec.models.conv_lstm import Pointwise
 from neurocodec.models.residual import Residual, error_gain
 
@@ -56,8 +65,6 @@ def _encoder(hidden: int, bits: int) -> nn.Module:
         nn.PixelUnshuffle(_PATCH),  # (N, 192, H/8, W/8)
         Pointwise(_SAMPLES, hidden),
         nn.Tanh(),
-        Pointwise(hidden, hidden),
-        nn.Tanh(),
         Pointwise(hidden, bits),  # (N, 4, H/8, W/8)
     )
 
@@ -66,58 +73,70 @@ def _decoder(hidden: int, bits: int) -> nn.Module:
     return nn.Sequential(
         Pointwise(bits, hidden, bias=False),  # (N, 512, H/8, W/8)
         nn.Tanh(),
-        Pointwise(hidden, hidden, bias=False),
-        nn.Tanh(),
         Pointwise(hidden, _SAMPLES, bias=False),
         nn.PixelShuffle(_PATCH),  # (N, 3, H, W)
     )
 
 
 class LSTMCell(nn.Module):
-    """LSTM (arXiv 1409.2329) at every location by itself."""
+    """LSTM (arXiv 1409.2329) at every location by itself; `ConvLSTMCell` says what context, remember and gain are for."""
 
-    def __init__(self, inputs: int, hidden: int):
+    def __init__(self, inputs: int, hidden: int, context: int, remember: float):
         super().__init__()
         self.from_input = Pointwise(inputs, 4 * hidden)
-        self.from_hidden = Pointwise(hidden, 4 * hidden, bias=False)
-        # Inputs of unit size move the gates at once; what has been said is kept until training knows better.
-        nn.init.normal_(self.from_input.weight, std=inputs**-0.5)
-        nn.init.constant_(self.from_input.bias[hidden : 2 * hidden], 2.0)
+        self.from_hidden = Pointwise(hidden + context, 4 * hidden, bias=False)
+        nn.init.constant_(self.from_input.bias[hidden : 2 * hidden], remember)
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Next (h, c), each (N, hidden, ...)."""
+    def forward(self, x: Tensor, h: Tensor, c: Tensor, gain: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Next (h, c), each (N, hidden, ...); here h is the hidden state and context together."""
         i, f, o, g = (self.from_input(x) + self.from_hidden(h)).chunk(4, 1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        c = torch.sigmoid(f) * c + gain * torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * c, c
 
 
 class FcLSTM(nn.Module):
     """`fc-lstm`, as a codec sees it: `initial`, `encoder_step`, `decoder_step`, `synthesis`."""
 
-    linear_parts: ClassVar[tuple[str, ...]] = ()  # no parameters start well
+    linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "transform")  # parameters that start well
     stride = _PATCH  # pixels per code location, each way
     bits = 4  # per location and pass
     max_passes = 16
     reach = 32  # pixels to each side that a step looks at, rounded up: a patch only itself
 
-    def __init__(self, hidden: int = 192, encoder: int = 128, decoder: int = 320):
-        """Widths: of the fully connected layer and of the two LSTM layers."""
+    def __init__(self, depths: Sequence[Sequence[int]], hidden: int = 192, encoder: int = 128, decoder: int = 256):
+        """depths: for each pass the bits of each latent, 4 in all; widths: of fully connected and of the two LSTM layers."""
         super().__init__()
-        self.config = {"hidden": hidden, "encoder": encoder, "decoder": decoder}
+        self.depths = [tuple(d) for d in depths]
+        if len(self.depths) != self.max_passes or any(sum(d) != self.bits for d in self.depths):
+            raise ValueError(f"depths must list {self.max_passes} passes of {self.bits} bits each")
+        self.config = {"depths": self.depths, "hidden": hidden, "encoder": encoder, "decoder": decoder}
         self.gain = error_gain(self.max_passes, self.stride, self.bits)
-        self.stem = Pointwise(_SAMPLES, hidden)
-        self.encoder = LSTMCell(hidden, encoder)
-        self.to_logits = Pointwise(encoder, self.bits)
-        self.decoder = LSTMCell(self.bits, decoder)
-        self.to_pixels = Pointwise(decoder, _SAMPLES)
+        self.analysis = nn.ModuleList(Pointwise(_SAMPLES, len(d), bias=False) for d in self.depths)
+        self.transform = nn.ModuleList(Pointwise(len(d), _SAMPLES, bias=False) for d in self.depths)
+        self.stem = Pointwise(2 * _SAMPLES, hidden)
+        self.encoder = LSTMCell(hidden, encoder, context=decoder, remember=0.0)
+        self.wanted = Pointwise(encoder, _SAMPLES)
+        self.lift = Pointwise(_SAMPLES, hidden)
+        self.decoder = LSTMCell(hidden, decoder, context=0, remember=4.0)
+        self.widen = Pointwise(decoder + _SAMPLES, hidden)
+        self.to_pixels = Pointwise(hidden, _SAMPLES)
+        for layer in (self.wanted, self.to_pixels):  # the recurrent part at first adds nothing to the transform coder
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     @classmethod
     def start(cls, pictures: list[Tensor], **config: Any) -> Self:
-        """An untrained network; its weights are random, whatever the pictures."""
-        return cls(**config)
+        """An untrained network: a transform coder for such pictures, float32 (N, 3, H, W) in [0, 1]."""
+        depths, analyses, transforms = klt.transforms(pictures, cls.stride, cls.max_passes, cls.bits)
+        net = cls(depths, **config)
+        with torch.no_grad():
+            for t, gain in enumerate(net.gain):
+                net.analysis[t].weight.copy_(analyses[t] / gain)
+                net.transform[t].weight.copy_(transforms[t] * gain)
+        return net
 
     def initial(self, like: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """States before the first pass, encoder (h, c) and decoder (h, c), and the picture known so far, mid-grey.
+        """States before the first pass, encoder (h, c) and decoder (h, c, base), and the picture known so far, mid-grey.
 
         like: (N, 3, H, W), H and W multiples of 8; only its shape, dtype and device count.
         """
@@ -125,24 +144,32 @@ class FcLSTM(nn.Module):
         e, d = self.config["encoder"], self.config["decoder"]
         zeros = [like.new_zeros(n, c, h // self.stride, w // self.stride) for c in (e, e, d, d)]
         zeros = [z.contiguous(memory_format=torch.channels_last) for z in zeros]
-        return (zeros[0], zeros[1]), (zeros[2], zeros[3]), like.new_full((), 0.5).expand_as(like)
+        grey = like.new_full((), 0.5).expand_as(like)
+        return (zeros[0], zeros[1]), (zeros[2], zeros[3], grey.clone()), grey
 
     def encoder_step(
         self, x: Tensor, y: Tensor, t: int, state: tuple[Tensor, ...], known: Tensor, noise: float = 0.0
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Codes of pass t (from 0), (N, 4, H/8, W/8) in {-1, +1}, and the encoder's next state.
 
-        x: picture, y: picture after pass t-1, both (N, 3, H, W) in [0, 1] (y may overshoot); noise as in `to_bits`, 1 in
-        the paper.
+        x: picture, y: picture after pass t-1, both (N, 3, H, W) in [0, 1] (y may overshoot); state: the encoder's, known:
+        the decoder's hidden state; noise as in `to_bits`, 1 in the paper.
         """
+        h, c = state
         error = F.pixel_unshuffle((x - y) * self.gain[t], self.stride)  # (N, 192, H/8, W/8)
-        h, c = self.encoder(torch.tanh(self.stem(error)), *state)
-        return to_bits(self.to_logits(h), (1,) * self.bits, noise), (h, c)
+        seen = torch.tanh(self.stem(torch.cat([F.pixel_unshuffle(x - 0.5, self.stride), error], 1)))
+        h, c = self.encoder(seen, torch.cat([h, known], 1), c)
+        return to_bits(self.analysis[t](error + self.wanted(h)), self.depths[t], noise), (h, c)
 
     def decoder_step(self, codes: Tensor, t: int, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The decoder's state after pass t. codes: (N, 4, H/8, W/8) in {-1, 0, +1}, 0 for a bit that is not known."""
-        return self.decoder(codes, *state)
+        h, c, base = state
+        delta = self.transform[t](from_bits(codes, self.depths[t]))  # (N, 192, H/8, W/8)
+        h, c = self.decoder(torch.tanh(self.lift(delta)), h, c, gain=1 / self.gain[t])
+        return h, c, base + F.pixel_shuffle(delta, self.stride) / self.gain[t]
 
     def synthesis(self, state: tuple[Tensor, ...]) -> Tensor:
         """The picture that a decoder state stands for: (N, 3, H, W), about [0, 1], not clipped."""
-        return 0.5 + F.pixel_shuffle(self.to_pixels(state[0]), self.stride)
+        h, _, base = state
+        seen = torch.cat([h, F.pixel_unshuffle(base - 0.5, self.stride)], 1)
+        return base + F.pixel_shuffle(self.to_pixels(torch.tanh(self.widen(seen))), self.stride)

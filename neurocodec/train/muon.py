@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-_QUINTIC = 3.4445, -4.7750, 2.0315  # takes singular values in (0, 1] near 1 in five rounds
+_QUINTIC, _ROUNDS = (3.4445, -4.7750, 2.0315), 5  # takes singular values in (0, 1] near 1
 
 
 def orthogonal(m: Tensor) -> Tensor:
@@ -18,11 +18,12 @@ def orthogonal(m: Tensor) -> Tensor:
     m = m / (m.norm() + 1e-7)
     gram, product = m @ m.T, None
     a, b, c = _QUINTIC
-    for _ in range(5):
-        factor = b * gram + c * gram @ gram
+    for _ in range(_ROUNDS):
+        if product is not None:
+            gram = factor @ gram @ factor
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
         product = factor if product is None else factor @ product
-        gram = factor @ gram @ factor
     return product @ m
 
 
@@ -41,6 +42,8 @@ class Muon(torch.optim.Optimizer):
                     continue
                 average = self.state[p].setdefault("average", torch.zeros_like(p))
                 average.lerp_(p.grad, 1 - settings["momentum"])
-                update = orthogonal(p.grad.lerp(average, settings["momentum"]).flatten(1)).reshape(p.shape)
+                # Kernels are channels last, so that this makes matrices of them without a copy.
+                rows = p.grad.lerp(average, settings["momentum"]).movedim(1, -1)
+                update = orthogonal(rows.flatten(1)).reshape(rows.shape).movedim(-1, 1)
                 tall = max(1.0, p.shape[0] / p[0].numel()) ** 0.5
                 p.add_(update, alpha=-settings["lr"] * tall)

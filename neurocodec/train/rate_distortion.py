@@ -14,17 +14,12 @@ from neurocodec.train import losses
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """Loss = 1 - SSIM + 10 MSE + lagrangian * step^power * bits, where step is that of the last pass.
-
-    Training begins with bits for free, lest channels die before they are of use, and with steps in between, alike for all
-    channels; it ends with those that passes tell.
-    """
+    """Loss = 1 - SSIM + 10 MSE + lagrangian * step^power * bits, where step is that of the last pass."""
 
     figures: ClassVar[str] = "bytes_ssim_by_passes"
-    fewest: int = 17  # passes; about 20 bytes of a thumbnail
+    fewest: int = 16  # passes; about 20 bytes of a thumbnail
     lagrangian: float = 6.5e-5
     power: float = 1.2
-    free: float = 0.1  # share of the run over which the Lagrangian grows to its value
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor:
@@ -36,18 +31,12 @@ class RateDistortion:
         x = x[:, :, :height, :width]
         passes = torch.from_numpy(rng.integers(self.fewest, PASSES + 1, len(x)))
         z = net.analysis_transform(pad(x, net.stride))
-        step = steps_after(passes, z.shape[1])
-        even = torch.from_numpy(rng.random(len(x)) > progress).view(-1, 1, 1, 1)
-        step = torch.where(even, even_steps(passes, z.shape[1]), step)
-        return self.cost(net, z, x, passes, step, min(1.0, progress / self.free)).mean()
+        return self.cost(net, z, x, passes, steps_after(passes, z.shape[1])).mean()
 
-    def cost(
-        self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor, grown: float = 1.0
-    ) -> Tensor:
+    def cost(self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known to `step` after `passes`, (N,).
 
-        grown: share of the Lagrangian. Rounding passes gradients on unchanged; the bits are those of latents with uniform noise
-        in its place.
+        Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place.
         """
         height, width = x.shape[2:]
         with torch.autocast(x.device.type, enabled=False):
@@ -55,7 +44,7 @@ class RateDistortion:
             bits = net.prior(z + step * (torch.rand_like(z) - 0.5), step)
         known = z + (torch.round(z / step) * step - z).detach()
         y = net.synthesis_transform(known)[:, :, :height, :width].float()
-        weight = grown * self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
+        weight = self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
         pixels = height * width / 1024  # so that a bit costs what it does at 32x32
         similarity, error = losses.ssim_each(x, y), ((x - y) ** 2).mean((1, 2, 3))
         return 1 - similarity + 10 * error + weight.to(x.device) * bits / pixels
@@ -87,9 +76,3 @@ def steps_after(passes: Tensor, channels: int) -> Tensor:
     exponents = torch.tensor([[PLANES - planes_known(int(n), j) for j in range(GROUPS)] for n in passes])
     return float(BASE) ** exponents[:, [group(c) for c in range(channels)]].float()[:, :, None, None]
 
-
-def even_steps(passes: Tensor, channels: int) -> Tensor:
-    """Steps (N, C, 1, 1) as fine as those after `passes`, (N,), on average, but alike for all groups of channels."""
-    gain = torch.tensor([BASE ** (group(c) / GROUPS) for c in range(channels)])
-    middle = BASE ** ((PASSES - passes.float()) / GROUPS - (GROUPS - 1) / 2 / GROUPS)
-    return (middle[:, None] * gain)[:, :, None, None]
