@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from PIL import Image
 
 from neurocodec import bitstream, images, weights
 from neurocodec.bitstream import Header
-from neurocodec.errors import ModelError, NeurocodecError, StreamError
+from neurocodec.errors import ModelError, NeurocodecError
 from neurocodec.payload import CodedPasses, RawPasses
 from neurocodec.weights import Model
 

@@ -13,7 +13,6 @@ from neurocodec import codec, weights
 from neurocodec.codec import Codec
 from neurocodec.images import Picture
 from neurocodec.models import ARCHITECTURES
-from neurocodec.payload import RawPasses
 from neurocodec.train import run
 from neurocodec.train.unroll import Unroll
 

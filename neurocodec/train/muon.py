@@ -18,12 +18,12 @@ def orthogonal(m: Tensor) -> Tensor:
     m = m / (m.norm() + 1e-7)
     gram, product = m @ m.T, None
     a, b, c = _QUINTIC
-    for _ in range(_ROUNDS):
-        if product is not None:
-            gram = factor @ gram @ factor
+    for left in reversed(range(_ROUNDS)):
         factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
         product = factor if product is None else factor @ product
+        if left:
+            gram = factor @ gram @ factor
     return product @ m
 
 
