@@ -174,7 +174,7 @@ class LatentCodec:
     def encode(self, picture: Picture, search: int = 0, passes: int = PASSES) -> Iterator[Pass]:
         """All passes of a picture. Raises StreamError when it is larger than the layout allows.
 
-        search: steps of a search for latents that are better than the analysis transform's in a stream of so many `passes`.
+        search: rounds of a search for latents that are better than the analysis transform's in a stream of so many `passes`.
         """
         known = self.layout.known(picture.width, picture.height)
         x = _pad(picture, self.network.stride).float()

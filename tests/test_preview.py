@@ -56,6 +56,15 @@ def test_any_prefix_of_one_stream_is_better_the_longer_it_is(thumbs, streams):
     assert means == sorted(means) and means[5] > 0.6 and means[7] > 0.75
 
 
+def test_more_effort_makes_better_pictures_of_the_same_size(thumbs):
+    def mean(effort: int) -> float:
+        found = [neurocodec.encode(t, bytes=40, effort=effort) for t in thumbs]
+        assert max(map(len, found)) <= 40
+        return float(np.mean([metrics.ssim(t, decode(s)) for t, s in zip(thumbs, found, strict=True)]))
+
+    assert mean(3) > mean(1) + 0.005
+
+
 def test_truncation_equals_encoding_less(thumbs, streams):
     for budget in (12, 30, 64, 100):
         assert neurocodec.truncate(streams[1], bytes=budget) == neurocodec.encode(thumbs[1], bytes=budget)

@@ -33,17 +33,18 @@ class RateDistortion:
         z = net.analysis_transform(pad(x, net.stride))
         return self.cost(net, z, x, passes, steps_after(passes, z.shape[1])).mean()
 
-    def cost(self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor) -> Tensor:
+    def cost(self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor, known: bool = False) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known to `step` after `passes`, (N,).
 
-        Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place.
+        Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place, or, where z is
+        already `known`, its own.
         """
         height, width = x.shape[2:]
         with torch.autocast(x.device.type, enabled=False):
             z, step = z.float(), step.to(x.device)
-            bits = net.prior(z + step * (torch.rand_like(z) - 0.5), step)
-        known = z + (torch.round(z / step) * step - z).detach()
-        y = net.synthesis_transform(known)[:, :, :height, :width].float()
+            bits = net.prior(z if known else z + step * (torch.rand_like(z) - 0.5), step)
+        rounded = z + (torch.round(z / step) * step - z).detach()
+        y = net.synthesis_transform(rounded)[:, :, :height, :width].float()
         weight = self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
         pixels = height * width / 1024  # so that a bit costs what it does at 32x32
         similarity, error = losses.ssim_each(x, y), ((x - y) ** 2).mean((1, 2, 3))
@@ -75,4 +76,3 @@ def steps_after(passes: Tensor, channels: int) -> Tensor:
     """Steps (N, C, 1, 1) to which each channel is known; passes: int (N,)."""
     exponents = torch.tensor([[PLANES - planes_known(int(n), j) for j in range(GROUPS)] for n in passes])
     return float(BASE) ** exponents[:, [group(c) for c in range(channels)]].float()[:, :, None, None]
-
