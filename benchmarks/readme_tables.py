@@ -1,6 +1,6 @@
 """Fill the tables of the README from committed results; `--check` only says whether they are up to date.
 
-    python benchmarks/readme_tables.py
+python benchmarks/readme_tables.py
 """
 
 import json

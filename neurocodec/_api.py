@@ -268,9 +268,7 @@ def _model_of(header: Header, model: str | os.PathLike | None) -> Model:
         return weights.find_for(header.model, header.fingerprint)
     found = weights.find(model)
     if (found.architecture.number, found.fingerprint) != (header.model, header.fingerprint):
-        raise ModelError(
-            f"the stream was written with other weights than {found.name} (fingerprint {header.fingerprint:04x})"
-        )
+        raise ModelError(f"the stream was written with other weights than {found.name} (fingerprint {header.fingerprint:04x})")
     return found
 
 

@@ -51,9 +51,7 @@ class Header:
 def check_size(width: int, height: int) -> None:
     """Raise StreamError unless a picture of this many pixels is within the limits of the specification."""
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        raise StreamError(
-            f"size {width}x{height} is outside the limits (sides 1 to {MAX_SIDE}, {MAX_PIXELS} pixels in all)"
-        )
+        raise StreamError(f"size {width}x{height} is outside the limits (sides 1 to {MAX_SIDE}, {MAX_PIXELS} pixels in all)")
 
 
 def write(header: Header, payload: bytes) -> bytes:

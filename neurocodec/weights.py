@@ -1,7 +1,8 @@
 """Weights on disk: which there are, their fingerprints, networks made of them, and how they are written.
 
-A model `architecture` or `architecture.tag` is a file `<model>.safetensors` (fp16 or fp32 tensors; metadata says the
-architecture and its configuration) with a card `<model>.toml` beside it. A path to such a file is a model, too.
+A model `architecture` or `architecture.tag` is a file `<model>.safetensors` (fp16 or fp32 tensors, or int8 ones, each
+with a scale per output in NAME.scale; metadata says the architecture and its configuration) with a card `<model>.toml`
+beside it. A path to such a file is a model, too.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from neurocodec.models import ARCHITECTURES, Architecture
 from neurocodec.payload import CodedPasses, RawPasses
 
 _SUFFIX = ".safetensors"
+_SCALE, _LARGE = ".scale", 1 << 14  # an 8-bit tensor's; elements from which 8 bits are enough
 _TABLES = "tables."  # how the names of tensors begin that are not the network's but the entropy coder's
 
 
@@ -103,21 +105,36 @@ def network(path: Path) -> Any:
     metadata = _metadata(path)
     try:
         net = _architecture(metadata.get("architecture", "")).network()(**json.loads(metadata["config"]))
-        tensors = {k: v.float() for k, v in load_file(path).items() if not k.startswith(_TABLES)}
+        stored = {k: v for k, v in load_file(path).items() if not k.startswith(_TABLES)}
+        tensors = {k: v.float() for k, v in stored.items()}
+        for name in [k for k, v in stored.items() if v.dtype == torch.int8]:
+            tensors[name] *= tensors.pop(name + _SCALE).view(-1, *[1] * (stored[name].ndim - 1))
         net.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"weights file {path}: {' '.join(str(error).split())[:200]}") from None
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | None = None) -> None:
-    """Write a network's weights in fp16 with its configuration, and integer tables as they are."""
+def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | None = None, int8: bool = False) -> None:
+    """Write a network's weights with its configuration, and integer tables as they are.
+
+    Weights are fp16, with `int8` those of large layers 8 bits, and a scale per output.
+    """
     import torch
     from safetensors.torch import save as serialize
 
-    tensors = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in net.state_dict().items()}
+    tensors = dict(tables or {})
+    for name, tensor in net.state_dict().items():
+        weight = tensor.detach().cpu()
+        if int8 and weight.ndim > 1 and weight.numel() >= _LARGE:
+            scale = (weight.flatten(1).abs().amax(1).clamp_min(1e-3) / 127).half()
+            tensors[name + _SCALE] = scale
+            steps = weight / scale.float().view(-1, *[1] * (weight.ndim - 1))
+            tensors[name] = steps.round().clamp(-127, 127).to(torch.int8).contiguous()
+        else:
+            tensors[name] = weight.half().contiguous()
     metadata = {"architecture": architecture, "config": json.dumps(net.config, sort_keys=True)}
-    write_atomically(path, serialize(tensors | dict(tables or {}), metadata))
+    write_atomically(path, serialize(tensors, metadata))
 
 
 def _architecture(name: str) -> Architecture:

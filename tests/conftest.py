@@ -1,8 +1,16 @@
-"""What several test files share: real pictures of different kinds, small."""
+"""What several test files share: real pictures of different kinds, small, and a folder to work in."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage
+from command import SIZE
+from PIL import Image
+
+import neurocodec
+
+pytest.register_assert_rewrite("pictures")
 
 
 @pytest.fixture(scope="session")
@@ -10,6 +18,26 @@ def photos() -> list[np.ndarray]:
     """Four photographs, uint8 (160, 192, 3), from scikit-image's samples."""
     names = ("astronaut", "chelsea", "coffee", "rocket")
     return [np.ascontiguousarray(getattr(skimage.data, name)()[20:180, 100:292]) for name in names]
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]]
+    return np.dstack([rows * 7, columns * 3, rows + columns]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def stream(pixels) -> bytes:
+    return neurocodec.encode(pixels, passes=3)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, pixels, stream) -> Path:
+    """A folder to work in, with a picture, a.png, and a stream, s.nci, of three passes."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels).save("a.png")
+    Path("s.nci").write_bytes(stream)
+    return tmp_path
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -302,9 +302,7 @@ def test_codecs_that_are_not_there(folder, monkeypatch):
     fails("jpeg has no setting 'high'", folder, "--protocol", "thumbs", "--codecs", "jpeg:high")
     fails("settings of conv-lstm are positive numbers", folder, "--protocol", "thumbs", "--codecs", "conv-lstm:-1")
     monkeypatch.setattr(bench.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
-    fails(
-        "imagecodecs is not here: pip install neurocodec[bench]", folder, "--protocol", "thumbs", "--codecs", "jpeg-xl"
-    )
+    fails("imagecodecs is not here: pip install neurocodec[bench]", folder, "--protocol", "thumbs", "--codecs", "jpeg-xl")
     fails("matplotlib is not here", folder, "--protocol", "thumbs", "--codecs", "jpeg", "--plot", "plot.png")
 
 
@@ -316,9 +314,7 @@ def test_pictures_that_cannot_be_measured(folder, photos, tmp_path):
     fails("no pictures", tmp_path / "empty", "--protocol", "thumbs")
     (tmp_path / "empty" / "bad.png").write_bytes(b"not a picture")
     fails("bad.png: not a picture", tmp_path / "empty", "--protocol", "thumbs")
-    fails(
-        "cannot be written as '.xyz'", folder, "--protocol", "thumbs", "--codecs", "jpeg", "--plot", tmp_path / "p.xyz"
-    )
+    fails("cannot be written as '.xyz'", folder, "--protocol", "thumbs", "--codecs", "jpeg", "--plot", tmp_path / "p.xyz")
 
 
 def test_names_of_pictures(folder):

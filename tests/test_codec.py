@@ -30,8 +30,7 @@ def test_any_size_comes_back_in_its_size(size):
 
 def test_mean_quality_does_not_fall_from_pass_to_pass(photos, streams):
     means = [
-        np.mean([metrics.ssim(p, decode(s, passes=n)) for p, s in zip(photos, streams, strict=True)])
-        for n in range(1, 17)
+        np.mean([metrics.ssim(p, decode(s, passes=n)) for p, s in zip(photos, streams, strict=True)]) for n in range(1, 17)
     ]
     assert means == sorted(means)
     assert means[0] > 0.3 and means[3] - means[0] > 0.08 and means[15] - means[3] > 0.03

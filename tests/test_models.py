@@ -12,6 +12,7 @@ from neurocodec import binarizer, weights
 from neurocodec.errors import ModelError
 from neurocodec.models import klt
 from neurocodec.models.conv_lstm import ConvLSTM
+from neurocodec.models.preview import Preview
 from neurocodec.train import losses
 
 DEPTHS = (3, 2, 1)
@@ -108,6 +109,22 @@ def test_weights_round_trip_in_half_precision(tmp_path):
     for name, tensor in net.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
     assert json.loads(json.dumps(loaded.config)) == json.loads(json.dumps(net.config))
+
+
+def test_large_layers_fit_8_bits(tmp_path):
+    torch.manual_seed(0)
+    net = Preview(channels=12, widths=(8, 8, 48), blocks=(0, 0, 1)).to(memory_format=torch.channels_last)
+    z = 50 * torch.randn(4, 12, 4, 4)
+    torch.nn.init.normal_(net.up_blocks[2][0].second.weight, 0, 0.05)  # else the block adds nothing
+    sizes, errors = [], []
+    for int8 in (False, True):
+        path = tmp_path / f"{int8}.safetensors"
+        weights.save(net, "preview", path, int8=int8)
+        sizes.append(path.stat().st_size)
+        with torch.no_grad():
+            shown = weights.network(path).synthesis_transform(z)
+            errors.append((shown - net.synthesis_transform(z)).std() / shown.std())
+    assert sizes[1] < 0.75 * sizes[0] and errors[0] < errors[1] < 0.01
 
 
 def test_a_file_that_is_not_weights_is_refused(tmp_path):

@@ -73,8 +73,7 @@ def test_every_prefix_decodes_and_a_later_one_knows_more(name, saved, photos):
     payload = neurocodec.unpack(stream)
     assert payload == neurocodec.encode(photos[0][:32, :64], model=saved, bytes=len(payload), headerless=True)
     shown = [
-        np.asarray(neurocodec.decode(payload[:length], model=saved, size=(64, 32)))
-        for length in range(1, len(payload) + 1, 5)
+        np.asarray(neurocodec.decode(payload[:length], model=saved, size=(64, 32))) for length in range(1, len(payload) + 1, 5)
     ]
     assert all(s.shape == (32, 64, 3) for s in shown) and not np.array_equal(shown[0], shown[-1])
     assert neurocodec.decode(stream, model=saved).size == (64, 32)

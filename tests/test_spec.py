@@ -57,9 +57,7 @@ def test_model_table_and_limits():
 
 
 def test_model_numbers_are_frozen():
-    names = (
-        "conv-lstm fc-residual-shared fc-residual fc-lstm conv-residual-shared conv-residual conv-autoencoder preview"
-    )
+    names = "conv-lstm fc-residual-shared fc-residual fc-lstm conv-residual-shared conv-residual conv-autoencoder preview"
     assert {a.name: a.number for a in ARCHITECTURES.values()} == {n: i for i, n in enumerate(names.split(), 1)}
     layout = ARCHITECTURES["conv-lstm"].layout
     for name, number in (("conv-lstm", 99), ("other", 1)):

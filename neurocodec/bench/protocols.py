@@ -56,9 +56,7 @@ class Thumbs:
             seconds = time.perf_counter() - begin
             for setting, budget in zip(settings, budgets, strict=True):
                 cut = stream[:budget]
-                yield File(
-                    setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=name, size=image.size)
-                )
+                yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=name, size=image.size))
 
         return Codec(name, files, "model")
 

@@ -151,9 +151,7 @@ def _plot_photos(result: Result, figure: Any) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks((0.0625, 0.125, 0.25, 0.5, 1, 2), ("1/16", "1/8", "1/4", "1/2", "1", "2"))
         name = {"ms_ssim": "MS-SSIM", "psnr": "PSNR"}[key]
-        axes.set(
-            xlabel="bits per pixel, mean", ylabel=f"{name} in dB", title=f"Photos: {result['pictures']}, whole files"
-        )
+        axes.set(xlabel="bits per pixel, mean", ylabel=f"{name} in dB", title=f"Photos: {result['pictures']}, whole files")
         axes.grid(alpha=0.3)
         axes.legend()
 

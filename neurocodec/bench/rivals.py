@@ -49,9 +49,7 @@ class Rival:
     @property
     def here(self) -> bool:
         """Whether everything it needs is here."""
-        return (not self.feature or features.check(self.feature)) and (
-            not self.package or bool(find_spec(self.package))
-        )
+        return (not self.feature or features.check(self.feature)) and (not self.package or bool(find_spec(self.package)))
 
     def require(self) -> None:
         """Raise NeurocodecError, which says what to install, unless everything is here."""
@@ -197,13 +195,9 @@ _RATIOS = "200 20 19 18 17 16 15 13 11 9 8 7 6"
 SMALL: dict[str, Rival] = {  # for thumbnails, by their payload
     "jpeg": Rival(jpeg, _LOW, jpeg_scan),
     "jpeg-optimised": Rival(jpeg_optimised, _LOW, jpeg_scan_and_tables),
-    "jpeg2000": Rival(
-        jpeg2000_small, _each(_RATIOS, "2-9/7", "3-9/7", "2-5/3", "3-5/3"), jpeg2000_packets, feature="jpg_2000"
-    ),
+    "jpeg2000": Rival(jpeg2000_small, _each(_RATIOS, "2-9/7", "3-9/7", "2-5/3", "3-5/3"), jpeg2000_packets, feature="jpg_2000"),
     "webp": Rival(webp, _settings("0 0.1 0.3 0.5 1 2 3 5 8 10 15 20 25 30 40 50 60 70 80"), webp_frame, feature="webp"),
-    "avif": Rival(
-        avif_small, _each("0 2 5 8 10 15 20 25 30 35 40 45 50 60 70", "4:2:0", "4:4:4"), avif_mdat, feature="avif"
-    ),
+    "avif": Rival(avif_small, _each("0 2 5 8 10 15 20 25 30 35 40 45 50 60 70", "4:2:0", "4:4:4"), avif_mdat, feature="avif"),
     "jpeg-xl": Rival(jpeg_xl, _settings("25 20 15 12 10 8 6 5 4 3 2"), decode=jpeg_xl_decoded, package="imagecodecs"),
     "blurhash": Rival(blurhash, ("4x3", "9x9"), blurhash_bytes, blurhash_decoded, curve=False, package="blurhash"),
     "thumbhash": Rival(lambda image, _: thumbhash.encode(image), ("hash",), decode=thumbhash.decode, curve=False),

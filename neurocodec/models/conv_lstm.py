@@ -32,35 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.binarizer import from_bits, to_bits
-from neurocodec.models import klt
-
-
-class Pointwise(nn.Linear):
-    """1x1 convolution of (N, C, h, w) as a matrix product, which is the faster of the two on processors."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class ConvLSTMCell(nn.Module):
-    """Convolutional LSTM (arXiv 1506.04214) with a 3x3 kernel on the input and 1x1 on the hidden state.
-
-    `context` extra channels join the hidden state on its way into the gates. The output is not squashed and `gain` scales
-    what is added to the cell, since a decoder's cell sums up corrections that get ever smaller; `remember` is the first
-    bias of the forget gate.
-    """
-
-    def __init__(self, inputs: int, hidden: int, context: int, remember: float):
-        super().__init__()
-        self.from_input = nn.Conv2d(inputs, 4 * hidden, 3, padding=1)
-        self.from_hidden = Pointwise(hidden + context, 4 * hidden, bias=False)
-        nn.init.constant_(self.from_input.bias[hidden : 2 * hidden], remember)
-
-    def forward(self, x: Tensor, h: Tensor, c: Tensor, gain: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-        """Next (h, c), each (N, hidden, ...); here h is the hidden state and context together."""
-        i, f, o, g = (self.from_input(x) + self.from_hidden(h)).chunk(4, 1)
-        c = torch.sigmoid(f) * c + gain * torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * c, c
+from neurocodec.models.pointwise import Pointwise
+from neurocodec.models.recurrent import LSTMCell, Recurrent
 
 
 class ResidualBlock(nn.Module):
@@ -77,10 +50,9 @@ class ResidualBlock(nn.Module):
         return x + self.second(F.leaky_relu(self.first(x), 0.1))
 
 
-class ConvLSTM(nn.Module):
+class ConvLSTM(Recurrent):
     """The network as a codec sees it: `initial`, `encoder_step`, `decoder_step`, `synthesis`."""
 
-    linear_parts = ("analysis", "transform")  # parameters that start well
     stride = 16  # pixels per code location, each way
     bits = 32  # per location and pass
     max_passes = 16
@@ -88,22 +60,15 @@ class ConvLSTM(nn.Module):
 
     def __init__(self, depths: Sequence[Sequence[int]], encoder: int = 96, decoder: int = 96, synthesis: int = 64):
         """depths: for each pass the bits of each latent, 32 in all; the rest are numbers of channels."""
-        super().__init__()
-        self.depths = [tuple(d) for d in depths]
-        if len(self.depths) != self.max_passes or any(sum(d) != self.bits for d in self.depths):
-            raise ValueError(f"depths must list {self.max_passes} passes of {self.bits} bits each")
-        self.config = {"depths": self.depths, "encoder": encoder, "decoder": decoder, "synthesis": synthesis}
-        patch = 3 * self.stride**2
-        self.analysis = nn.ModuleList(Pointwise(patch, len(d), bias=False) for d in self.depths)
-        self.transform = nn.ModuleList(Pointwise(len(d), patch, bias=False) for d in self.depths)
         # Errors fall roughly like this over the passes: both recurrent parts see them enlarged, to one size.
         fall = torch.arange(1.0, self.max_passes + 1) ** -0.7
-        self.error_gain, self.code_gain = nn.Parameter(4 / fall), nn.Parameter(fall)
+        super().__init__(depths, 4 / fall, encoder=encoder, decoder=decoder, synthesis=synthesis)
+        self.code_gain = nn.Parameter(fall)
         self.stem = nn.Conv2d(2 * 3 * 16, encoder, 3, stride=2, padding=1)
-        self.encoder = ConvLSTMCell(encoder, encoder, context=decoder, remember=0.0)
+        self.encoder = LSTMCell(nn.Conv2d(encoder, 4 * encoder, 3, padding=1), context=decoder, remember=0.0)
         self.wanted = Pointwise(encoder, 3 * 64)
         self.lift = nn.Conv2d(3 * 64, decoder, 3, padding=1)
-        self.decoder = ConvLSTMCell(decoder, decoder, context=0, remember=4.0)
+        self.decoder = LSTMCell(nn.Conv2d(decoder, 4 * decoder, 3, padding=1), context=0, remember=4.0)
         self.widen = nn.Conv2d(decoder, 4 * synthesis, 3, padding=1)
         self.from_base = nn.Conv2d(3 * 16, synthesis, 3, padding=1)
         self.refine = nn.Conv2d(synthesis, synthesis, 3, padding=1)
@@ -115,29 +80,6 @@ class ConvLSTM(nn.Module):
         for layer in (self.wanted, self.to_pixels):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-
-    @classmethod
-    def start(cls, pictures: list[Tensor], **config: int) -> "ConvLSTM":
-        """An untrained network: a transform coder for such pictures, float32 (N, 3, H, W) in [0, 1]."""
-        depths, analyses, transforms = klt.transforms(pictures, cls.stride, cls.max_passes, cls.bits)
-        net = cls(depths, **config)
-        with torch.no_grad():
-            for t, gain in enumerate(net.error_gain):
-                net.analysis[t].weight.copy_(analyses[t] / gain)
-                net.transform[t].weight.copy_(transforms[t] * gain)
-        return net
-
-    def initial(self, like: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """States before the first pass: encoder (h, c), decoder (h, c, base) and the picture known so far, mid-grey.
-
-        like: (N, 3, H, W), H and W multiples of 16; only its shape, dtype and device count.
-        """
-        n, _, h, w = like.shape
-        e, d = self.config["encoder"], self.config["decoder"]
-        zeros = [like.new_zeros(n, c, h // 8, w // 8) for c in (e, e, d, d)]
-        zeros = [z.contiguous(memory_format=torch.channels_last) for z in zeros]
-        grey = like.new_full((), 0.5).expand_as(like)
-        return (zeros[0], zeros[1]), (zeros[2], zeros[3], grey.clone()), grey
 
     def encoder_step(
         self, x: Tensor, y: Tensor, t: int, state: tuple[Tensor, ...], known: Tensor, noise: float = 0.0

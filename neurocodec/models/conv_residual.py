@@ -17,7 +17,7 @@ What differs from the paper, and why.
 
 from torch import nn
 
-from neurocodec.models.conv_lstm import Pointwise
+from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.residual import Residual
 
 

@@ -26,15 +26,14 @@ What differs from the paper, and why.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.binarizer import from_bits, to_bits
-from neurocodec.models import klt
-from neurocodec.models.conv_lstm import Pointwise
+from neurocodec.models.pointwise import Pointwise
+from neurocodec.models.recurrent import LSTMCell, Recurrent
 from neurocodec.models.residual import Residual, error_gain
 
 _PATCH = 8
@@ -78,26 +77,9 @@ def _decoder(hidden: int, bits: int) -> nn.Module:
     )
 
 
-class LSTMCell(nn.Module):
-    """LSTM (arXiv 1409.2329) at every location by itself; `ConvLSTMCell` says what context, remember and gain are for."""
-
-    def __init__(self, inputs: int, hidden: int, context: int, remember: float):
-        super().__init__()
-        self.from_input = Pointwise(inputs, 4 * hidden)
-        self.from_hidden = Pointwise(hidden + context, 4 * hidden, bias=False)
-        nn.init.constant_(self.from_input.bias[hidden : 2 * hidden], remember)
-
-    def forward(self, x: Tensor, h: Tensor, c: Tensor, gain: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-        """Next (h, c), each (N, hidden, ...); here h is the hidden state and context together."""
-        i, f, o, g = (self.from_input(x) + self.from_hidden(h)).chunk(4, 1)
-        c = torch.sigmoid(f) * c + gain * torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * c, c
-
-
-class FcLSTM(nn.Module):
+class FcLSTM(Recurrent):
     """`fc-lstm`, as a codec sees it: `initial`, `encoder_step`, `decoder_step`, `synthesis`."""
 
-    linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "transform")  # parameters that start well
     stride = _PATCH  # pixels per code location, each way
     bits = 4  # per location and pass
     max_passes = 16
@@ -105,47 +87,18 @@ class FcLSTM(nn.Module):
 
     def __init__(self, depths: Sequence[Sequence[int]], hidden: int = 192, encoder: int = 128, decoder: int = 256):
         """depths: for each pass the bits of each latent, 4 in all; widths: of fully connected and of the two LSTM layers."""
-        super().__init__()
-        self.depths = [tuple(d) for d in depths]
-        if len(self.depths) != self.max_passes or any(sum(d) != self.bits for d in self.depths):
-            raise ValueError(f"depths must list {self.max_passes} passes of {self.bits} bits each")
-        self.config = {"depths": self.depths, "hidden": hidden, "encoder": encoder, "decoder": decoder}
-        self.gain = error_gain(self.max_passes, self.stride, self.bits)
-        self.analysis = nn.ModuleList(Pointwise(_SAMPLES, len(d), bias=False) for d in self.depths)
-        self.transform = nn.ModuleList(Pointwise(len(d), _SAMPLES, bias=False) for d in self.depths)
+        gain = error_gain(self.max_passes, self.stride, self.bits)
+        super().__init__(depths, gain, hidden=hidden, encoder=encoder, decoder=decoder)
         self.stem = Pointwise(2 * _SAMPLES, hidden)
-        self.encoder = LSTMCell(hidden, encoder, context=decoder, remember=0.0)
+        self.encoder = LSTMCell(Pointwise(hidden, 4 * encoder), context=decoder, remember=0.0)
         self.wanted = Pointwise(encoder, _SAMPLES)
         self.lift = Pointwise(_SAMPLES, hidden)
-        self.decoder = LSTMCell(hidden, decoder, context=0, remember=4.0)
+        self.decoder = LSTMCell(Pointwise(hidden, 4 * decoder), context=0, remember=4.0)
         self.widen = Pointwise(decoder + _SAMPLES, hidden)
         self.to_pixels = Pointwise(hidden, _SAMPLES)
         for layer in (self.wanted, self.to_pixels):  # the recurrent part at first adds nothing to the transform coder
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-
-    @classmethod
-    def start(cls, pictures: list[Tensor], **config: Any) -> Self:
-        """An untrained network: a transform coder for such pictures, float32 (N, 3, H, W) in [0, 1]."""
-        depths, analyses, transforms = klt.transforms(pictures, cls.stride, cls.max_passes, cls.bits)
-        net = cls(depths, **config)
-        with torch.no_grad():
-            for t, gain in enumerate(net.gain):
-                net.analysis[t].weight.copy_(analyses[t] / gain)
-                net.transform[t].weight.copy_(transforms[t] * gain)
-        return net
-
-    def initial(self, like: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """States before the first pass, encoder (h, c) and decoder (h, c, base), and the picture known so far, mid-grey.
-
-        like: (N, 3, H, W), H and W multiples of 8; only its shape, dtype and device count.
-        """
-        n, _, h, w = like.shape
-        e, d = self.config["encoder"], self.config["decoder"]
-        zeros = [like.new_zeros(n, c, h // self.stride, w // self.stride) for c in (e, e, d, d)]
-        zeros = [z.contiguous(memory_format=torch.channels_last) for z in zeros]
-        grey = like.new_full((), 0.5).expand_as(like)
-        return (zeros[0], zeros[1]), (zeros[2], zeros[3], grey.clone()), grey
 
     def encoder_step(
         self, x: Tensor, y: Tensor, t: int, state: tuple[Tensor, ...], known: Tensor, noise: float = 0.0
@@ -156,7 +109,7 @@ class FcLSTM(nn.Module):
         the decoder's hidden state; noise as in `to_bits`, 1 in the paper.
         """
         h, c = state
-        error = F.pixel_unshuffle((x - y) * self.gain[t], self.stride)  # (N, 192, H/8, W/8)
+        error = F.pixel_unshuffle((x - y) * self.error_gain[t], self.stride)  # (N, 192, H/8, W/8)
         seen = torch.tanh(self.stem(torch.cat([F.pixel_unshuffle(x - 0.5, self.stride), error], 1)))
         h, c = self.encoder(seen, torch.cat([h, known], 1), c)
         return to_bits(self.analysis[t](error + self.wanted(h)), self.depths[t], noise), (h, c)
@@ -165,8 +118,8 @@ class FcLSTM(nn.Module):
         """The decoder's state after pass t. codes: (N, 4, H/8, W/8) in {-1, 0, +1}, 0 for a bit that is not known."""
         h, c, base = state
         delta = self.transform[t](from_bits(codes, self.depths[t]))  # (N, 192, H/8, W/8)
-        h, c = self.decoder(torch.tanh(self.lift(delta)), h, c, gain=1 / self.gain[t])
-        return h, c, base + F.pixel_shuffle(delta, self.stride) / self.gain[t]
+        h, c = self.decoder(torch.tanh(self.lift(delta)), h, c, gain=1 / self.error_gain[t])
+        return h, c, base + F.pixel_shuffle(delta, self.stride) / self.error_gain[t]
 
     def synthesis(self, state: tuple[Tensor, ...]) -> Tensor:
         """The picture that a decoder state stands for: (N, 3, H, W), about [0, 1], not clipped."""

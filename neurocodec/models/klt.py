@@ -1,4 +1,4 @@
-"""Where `conv-lstm` starts: for each pass the Karhunen-Loeve transform of what the passes before it leave over."""
+"""Where recurrent codecs start: for each pass the Karhunen-Loeve transform of what the passes before it leave over."""
 
 import torch
 import torch.nn.functional as F

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.models.conv_lstm import Pointwise
+from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.winograd import Conv3x3
 from neurocodec.planes import BASE, GROUPS, group
 

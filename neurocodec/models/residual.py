@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from neurocodec.binarizer import to_bits
 
 
-def error_gain(passes: int, stride: int, bits: int) -> nn.Parameter:
+def error_gain(passes: int, stride: int, bits: int) -> Tensor:
     """Where a gain per pass starts, (passes,): errors of thumbnails fall about so with the bits that are spent on them."""
     spent = torch.arange(passes) * bits * (8 / stride) ** 2  # per 8x8 pixels, before each pass
-    return nn.Parameter(2 * (1 + spent / 4) ** 0.4)
+    return 2 * (1 + spent / 4) ** 0.4
 
 
 class Residual(nn.Module):
@@ -44,7 +44,7 @@ class Residual(nn.Module):
         count = 1 if self.shared else self.max_passes
         self.encoders = nn.ModuleList(encoder() for _ in range(count))
         self.decoders = nn.ModuleList(decoder() for _ in range(count))
-        self.gain = error_gain(self.max_passes, self.stride, self.bits)
+        self.gain = nn.Parameter(error_gain(self.max_passes, self.stride, self.bits))
 
     @classmethod
     def start(cls, pictures: list[Tensor], **config: Any) -> Self:

@@ -8,7 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.planes import (
-    BASE, CLASSES, FEATURES, FINE, GROUPS, LARGEST, LOGIT, MAX_WEIGHT, ONE, PASSES, PLANES, RANGE, group, plane_of
+    BASE,
+    CLASSES,
+    FEATURES,
+    FINE,
+    GROUPS,
+    LARGEST,
+    LOGIT,
+    MAX_WEIGHT,
+    ONE,
+    PASSES,
+    PLANES,
+    RANGE,
+    group,
+    plane_of,
 )  # fmt: skip
 
 _BATCH, _RATE = 512, 0.02

@@ -98,9 +98,7 @@ class Objective(Protocol):
 
 
 @torch.no_grad()
-def validate(
-    net: nn.Module, objective: Objective, pictures: list[np.ndarray], device: torch.device
-) -> list[list[float]]:
+def validate(net: nn.Module, objective: Objective, pictures: list[np.ndarray], device: torch.device) -> list[list[float]]:
     """The objective's figures for pictures, uint8 (H, W, 3), all of one size."""
     at_once = max(1, 65536 // pictures[0][..., 0].size)
     stacks = [np.stack(pictures[i : i + at_once]) for i in range(0, len(pictures), at_once)]

@@ -14,11 +14,11 @@ from neurocodec.train import losses
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """Loss = 1 - SSIM + 10 MSE + lagrangian * step^power * bits, where step is that of the last pass."""
+    """Loss = 1 - SSIM + 5 MSE + lagrangian * step^power * bits, where step is that of the last pass."""
 
     figures: ClassVar[str] = "bytes_ssim_by_passes"
     fewest: int = 16  # passes; about 20 bytes of a thumbnail
-    lagrangian: float = 6.5e-5
+    lagrangian: float = 6e-5
     power: float = 1.2
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
@@ -48,7 +48,7 @@ class RateDistortion:
         weight = self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
         pixels = height * width / 1024  # so that a bit costs what it does at 32x32
         similarity, error = losses.ssim_each(x, y), ((x - y) ** 2).mean((1, 2, 3))
-        return 1 - similarity + 10 * error + weight.to(x.device) * bits / pixels
+        return 1 - similarity + 5 * error + weight.to(x.device) * bits / pixels
 
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]:
         """Mean [bytes by the static prior, SSIM] after passes 10, 12, ..., pictures rounded to 8 bits."""

@@ -17,6 +17,7 @@ from neurocodec.errors import NeurocodecError
 from neurocodec.models import ARCHITECTURES
 from neurocodec.payload import RawPasses
 from neurocodec.train import contexts
+from neurocodec.train.grow import grow
 from neurocodec.train.loop import CHECKPOINT, Objective, Pictures, Schedule, to_unit, train
 from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.unroll import Unroll
@@ -56,6 +57,7 @@ def run(
         net = network(**state["config"])
     elif "weights" in settings:
         net = deepcopy(weights.network(weights.find(config.parent / settings["weights"]).path)).requires_grad_(True)
+        net = grow(net, net.config | settings.get("network", {}))
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
     trained, figures = train(net, objective, pictures, schedule, out, minutes, chosen, state, report)
@@ -64,7 +66,7 @@ def run(
     if isinstance(objective, RateDistortion):
         stacks = [to_unit(b, chosen) for b in pictures.thumbnails(_TABLE_PICTURES).split(512)]
         tables = contexts.fit(contexts.latents(trained, stacks), _TABLE_STEPS)
-    weights.save(trained, settings["architecture"], target, tables)
+    weights.save(trained, settings["architecture"], target, tables, settings.get("int8", False))
     target.with_suffix(".toml").write_text(
         _card(config.stem, settings, trained, objective, pictures, schedule, chosen, figures)
     )
