@@ -40,7 +40,8 @@ TITLES = {
 PAPER = {
     "fc-residual-shared": (0.46, 0.48), "fc-residual": (0.65, 0.75), "fc-lstm": (0.69, 0.81),
     "conv-residual-shared": (0.45, 0.46), "conv-residual": (0.65, 0.75), "conv-autoencoder": (0.76, 0.86),
-    "conv-lstm": (0.77, 0.87), "preview": None, "jpeg": (0.70, 0.80), "jpeg2000": (0.66, 0.77), "webp": (0.62, 0.73),
+    "conv-lstm": (0.77, 0.87), "preview": None, "preview@4": None,
+    "jpeg": (0.70, 0.80), "jpeg2000": (0.66, 0.77), "webp": (0.62, 0.73),
 }  # fmt: skip
 
 
@@ -52,12 +53,17 @@ def _thumbnails() -> dict[str, dict[int, float | None]]:
     return found
 
 
+def _title(codec: str) -> str:
+    model, _, effort = codec.partition("@")
+    return TITLES.get(codec, f"`{model} --effort {effort}`" if effort else f"`{codec}`")
+
+
 def thumbs() -> str:
     """Every codec that can be cut to a budget, on thumbnails, best at 64 bytes first; then those of a fixed size."""
     rows = ["| SSIM at bytes | " + " | ".join(map(str, BUDGETS)) + " |", "|---" * (len(BUDGETS) + 1) + "|"]
     curves, fixed = {}, []
     for codec, of in _thumbnails().items():
-        name = TITLES.get(codec, f"`{codec}`")
+        name = _title(codec)
         if set(BUDGETS) <= set(of):
             curves[name] = of
         else:
@@ -77,7 +83,7 @@ def paper() -> str:
             # An autoencoder is one network per rate.
             value = found.get(codec, found.get(f"{codec}.{budget}", {})).get(budget)
             cells.append("-" if value is None else f"{value:.3f}")
-        rows.append(f"| {TITLES.get(codec, f'`{codec}`')} | " + " | ".join(cells) + " |")
+        rows.append(f"| {_title(codec)} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 

@@ -73,7 +73,7 @@ def encode(
     At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. By
     default 64 bytes for `preview`, 8 passes for the others.
     fit scales the picture down to a long side of that many pixels; `preview` does so to 32 where a side is above 64.
-    effort, 1 to 9: above 1, `preview` searches for better bits at the size asked for, twice as long at each level.
+    effort, 1 to 9: above 1, `preview` searches for better bits, twice as long at each level.
     headerless leaves only the payload, without size, model and alpha. checksum protects the payload.
     progress is called with (passes done, passes expected).
     Raises NeurocodecError for a picture or a request that cannot be served, ModelError for a model that is not here.
@@ -108,17 +108,10 @@ def encode(
         passes = layout.passes_in(room, width, height)
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codec = _codec(found)
-    source = codec.encode(picture)
-    if effort > 1:
-        if isinstance(layout, RawPasses):
-            raise NeurocodecError(f"{found.name} knows no effort but 1")
-        near = passes
-        if room is not None:
-            payload = layout.pack((done.codes for done in source), width, height, room)
-            near = layout.sizes(payload, width, height)[1]
-        source = codec.encode(picture, 2**effort, near)
+    if effort > 1 and isinstance(layout, RawPasses):
+        raise NeurocodecError(f"{found.name} knows no effort but 1")
     codes = []
-    for done in source:
+    for done in codec.encode(picture, 2 ** (effort - 2)) if effort > 1 else codec.encode(picture):
         codes.append(done.codes)
         if progress:
             progress(len(codes), passes)

@@ -241,7 +241,9 @@ def _list_models(as_json: bool) -> None:
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
 @click.option("--protocol", type=click.Choice(["thumbs", "photos"]), required=True, help="What is measured, and how.")
-@click.option("--codecs", metavar="A,B:Q,...", help="CODEC or CODEC:SETTING; by default all that are here.")
+@click.option(
+    "--codecs", metavar="A,B:Q,...", help="CODEC[:SETTING] or MODEL[@EFFORT][:SETTING]; by default all that are here."
+)
 @_options(
     click.option("--json", metavar="FILE", type=_file, help="A row per codec, setting and picture, and a summary."),
     click.option("--csv", metavar="FILE", type=_file, help="The rows alone."),

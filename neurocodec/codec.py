@@ -18,7 +18,7 @@ from torch import Tensor
 from neurocodec import planes
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
-from neurocodec.planes import BASE, PASSES
+from neurocodec.planes import BASE
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -171,20 +171,21 @@ class LatentCodec:
     network: LatentNetwork
     layout: CodedPasses
 
-    def encode(self, picture: Picture, search: int = 0, passes: int = PASSES) -> Iterator[Pass]:
+    def encode(self, picture: Picture, search: int = 0) -> Iterator[Pass]:
         """All passes of a picture. Raises StreamError when it is larger than the layout allows.
 
-        search: rounds of a search for latents that are better than the analysis transform's in a stream of so many `passes`.
+        search: rounds, of every stage, of a search for a latent that is better than the analysis transform's.
         """
         known = self.layout.known(picture.width, picture.height)
+        largest = BASE ** known.map.top.astype(np.int32) // 2
         x = _pad(picture, self.network.stride).float()
         with torch.no_grad():
             latent = self.network.analysis_transform(x)
         if search:
             from neurocodec.search import refine
 
-            latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, passes, search)
-        largest = (BASE ** known.map.top.astype(np.int32)) // 2
+            target, limits = torch.from_numpy(picture.rgb)[None], torch.from_numpy(largest).float().view(latent.shape)
+            latent = refine(self.network, target, latent, limits, search)
         z = np.clip(np.round(latent.flatten().numpy()), -largest, largest).astype(np.int32)
         return self._passes(lambda n: known.digits(z, n), known, picture.width, picture.height)
 

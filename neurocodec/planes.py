@@ -98,7 +98,7 @@ class Known:
         self.value[at[: len(digits)]] += (digits.astype(np.int32) - 1) * BASE ** plane_of(n)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tables:
     """Static integer tables of a model: how probable a digit is.
 
@@ -125,31 +125,44 @@ class Tables:
             tensors["tables.probability"].astype(np.int64),
         )
 
-    def _of_logits(self, logits: np.ndarray) -> np.ndarray:
-        """Probabilities, in units of 1 / ONE, of integer logits."""
-        steps = logits.astype(np.int32) // (LOGIT // FINE)
-        return self.probability[np.minimum(np.maximum(steps, -RANGE), RANGE) + RANGE]
-
     def probabilities(self, known: Known, n: int) -> np.ndarray:
         """float64 (digits of pass n, 3): exact multiples of 1 / ONE that sum to 1."""
-        map, step = known.map, BASE ** plane_of(n)
-        at, channels = map.elements[n], map.channels[n]
-        if not len(at):
+        told = _told(self, known.map, n)
+        count = len(told.elements)
+        if not count:
             return np.empty((0, 3))
-        signed = np.zeros(map.count + 1, np.float32)
-        signed[:-1] = FEATURES[np.minimum(np.abs(known.value) // step, 40)] * np.sign(known.value)
-        seen = signed.take(map.around, mode="clip")
-        context = (self.weights[:, channels] @ np.stack([np.abs(seen), seen])).reshape(2, -1)
-        value, channel = known.value[at], map.channel[at]
-        kind = np.minimum(np.abs(value) // (BASE * step), CLASSES - 1)
-        bias = self.bias[plane_of(n), kind, :, channel].T
-        changed, up = self._of_logits(np.where(kind == 0, context, 0) + bias)
+        signed = np.zeros(known.map.count + 1, np.float32)
+        told.features.take(known.value + LARGEST, out=signed[:-1], mode="clip")
+        seen = signed.take(known.map.around, mode="clip")
+        context = np.stack([told.weights[0] @ np.abs(seen), told.weights[1] @ seen]).reshape(2, count)
+        value = known.value.take(told.elements)
+        bias = told.bias.take(told.kinds.take(value + LARGEST) + np.arange(count), axis=1)
+        logits = (context * (value == 0) + bias).astype(np.int32)
+        changed, up = self.probability.take(np.clip(logits // (LOGIT // FINE), -RANGE, RANGE) + RANGE)
         up = np.where(value < 0, ONE - up, up)
-        found = np.empty((len(at), 3), np.int64)
+        found = np.empty((count, 3), np.int64)
         found[:, 2] = np.maximum(1, changed * up // ONE)
         found[:, 0] = np.maximum(1, changed - found[:, 2])
         found[:, 1] = ONE - found[:, 0] - found[:, 2]
         return found / ONE
+
+
+class _Told:
+    """What of the tables the digits of a pass need, laid out for them."""
+
+    def __init__(self, tables: Tables, map: Map, n: int):
+        plane, values = plane_of(n), np.arange(-LARGEST, LARGEST + 1)
+        magnitude = np.abs(values) // BASE**plane
+        self.elements = map.elements[n]
+        self.weights = np.ascontiguousarray(tables.weights[:, map.channels[n]])
+        self.bias = tables.bias[plane][:, :, map.channel[self.elements]].swapaxes(0, 1).reshape(2, -1)  # class by class
+        self.features = (FEATURES[np.minimum(magnitude, 40)] * np.sign(values)).astype(np.float32)  # of value + LARGEST
+        self.kinds = np.minimum(magnitude // BASE, CLASSES - 1) * len(self.elements)  # where in the bias a class begins
+
+
+@lru_cache(maxsize=16 * PASSES)
+def _told(tables: Tables, map: Map, n: int) -> _Told:
+    return _Told(tables, map, n)
 
 
 def walk(known: Known, tables: Tables) -> Generator[np.ndarray, np.ndarray, None]:

@@ -6,43 +6,72 @@ from torch import Tensor, nn
 from neurocodec.planes import PASSES
 from neurocodec.train.rate_distortion import RateDistortion, steps_after
 
+_STAGES = range(14, PASSES + 1, 2)  # passes at which what is known is searched, the coarse ones first
+_AHEAD = (0, 4, 10)  # how many passes later it shall be good, too
 _TRIED = 32  # changes per round
 
 
 @torch.no_grad()
-def refine(net: nn.Module, x: Tensor, z: Tensor, passes: int, rounds: int) -> Tensor:
-    """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] for a stream of about so many passes.
+def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, rounds: int) -> Tensor:
+    """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z at every prefix of its stream.
 
-    It has a lower cost, the objective that the network was trained for after that pass, than the encoder's latent z, or is
-    that. In each round the changes by one step that a gradient promises most of are tried one by one, then the better half
-    of those that kept the promise together, and what costs least is taken; after a round in vain, the next ones are tried.
+    Cost is the objective that the network was trained for. largest: magnitude of each element, (1, C, h, w). In each round
+    of a stage the changes by one step that a gradient promises most of are tried one by one, and then those that kept the
+    promise together. What one stage has settled on bounds the next ones, whose digits are finer.
     """
-    objective, count = RateDistortion(), torch.tensor([min(max(passes, 1), PASSES)])
-    step = steps_after(count, z.shape[1])
-    known = torch.round(z / step) * step
+    low, high = -largest, largest
+    z = z.round().clamp(low, high)
+    for passes in _STAGES:
+        known = _search(net, x, z, low, high, passes, rounds)
+        reach = (_step(passes, z) - 1) / 2
+        low, high = torch.maximum(low, known - reach), torch.minimum(high, known + reach)
+        z = z.clamp(low, high)
+    return z
+
+
+def _search(net: nn.Module, x: Tensor, z: Tensor, low: Tensor, high: Tensor, passes: int, rounds: int) -> Tensor:
+    """What shall be known of z after so many passes."""
+    objective = RateDistortion()
+    step = _step(passes, z)
+    reach = (step - 1) / 2
+
+    def cost(known: Tensor, passes: int) -> Tensor:
+        pictures, count = x.expand(len(known), -1, -1, -1), torch.full((len(known),), passes)
+        return objective.cost(net, known, pictures, count, _step(passes, z), known=True)
 
     def costs(known: Tensor) -> Tensor:
-        return objective.cost(net, known, x.expand(len(known), -1, -1, -1), count.expand(len(known)), step, known=True)
+        total = cost(known, passes)
+        for later in {min(passes + ahead, PASSES) for ahead in _AHEAD} - {passes}:
+            nearest = torch.maximum(torch.minimum(z, known + reach), known - reach)
+            total = total + cost(_round(nearest, _step(later, z)), later)
+        return total
 
-    best = costs(known)
-    changed, passed = torch.zeros_like(z, dtype=torch.bool), 0
+    known = _round(z, step)
+    best, passed = costs(known), 0
     for _ in range(rounds):
         with torch.enable_grad():
             start = known.clone().requires_grad_()
-            slope = torch.autograd.grad(costs(start).sum(), start)[0]
-        promising = (slope.abs() * step).flatten().argsort(descending=True)[passed : passed + _TRIED]
+            slope = torch.autograd.grad(cost(start, passes).sum(), start)[0]
+        move = -step * slope.sign()
+        allowed = (known + move >= low) & (known + move <= high)
+        promising = (slope * move * allowed).flatten().argsort()[passed : passed + _TRIED]
         if len(promising) < _TRIED:
             break
-        moves = torch.zeros(_TRIED, z.numel()).scatter_(1, promising[:, None], 1.0).view(_TRIED, *z.shape[1:])
-        moves = -moves * step * slope.sign()
+        moves = torch.zeros(_TRIED, z.numel()).scatter_(1, promising[:, None], 1.0).view(_TRIED, *z.shape[1:]) * move
         alone = costs(known + moves)
         order = alone.argsort()[: max(1, int((alone < best).sum()))]
-        together = torch.stack([moves[order[: len(order) // 2 + 1]].sum(0), moves[order[0]]])
+        together = torch.stack([moves[order[:count]].sum(0) for count in (1, len(order) // 2 + 1, len(order))])
         found = costs(known + together)
-        if found.min() >= best:
+        if found.min() < best:
+            known, best, passed = known + together[found.argmin()], found.min(), 0
+        else:
             passed += _TRIED
-            continue
-        passed = 0
-        move = together[found.argmin()][None]
-        known, best, changed = known + move, found.min()[None], changed | (move != 0)
-    return torch.where(changed, known, z)
+    return known
+
+
+def _step(passes: int, z: Tensor) -> Tensor:
+    return steps_after(torch.tensor([passes]), z.shape[1])
+
+
+def _round(z: Tensor, step: Tensor) -> Tensor:
+    return torch.round(z / step) * step

@@ -290,7 +290,7 @@ def test_a_run_over_photos(photos, tmp_path):
 def test_by_default_all_that_suits_is_measured(monkeypatch):
     shipped = [model.name for model in neurocodec.list_models()]
     thumbs, photos = PROTOCOLS["thumbs"], PROTOCOLS["photos"]
-    assert [codec.name for codec in select(None, thumbs)] == [*rivals.SMALL, *shipped]
+    assert [codec.name for codec in select(None, thumbs)] == [*rivals.SMALL, *shipped, "preview@4"]
     measured = [codec.name for codec in select(None, photos)]
     assert "conv-lstm" in measured and "preview" not in measured
     monkeypatch.setattr(rivals, "find_spec", lambda name: None)
@@ -300,6 +300,7 @@ def test_by_default_all_that_suits_is_measured(monkeypatch):
 def test_codecs_that_are_not_there(folder, monkeypatch):
     fails("no codec named 'gif'; there are jpeg, ", folder, "--protocol", "thumbs", "--codecs", "gif")
     fails("jpeg has no setting 'high'", folder, "--protocol", "thumbs", "--codecs", "jpeg:high")
+    fails("effort must be 1 to 9", folder, "--protocol", "thumbs", "--codecs", "preview@x")
     fails("settings of conv-lstm are positive numbers", folder, "--protocol", "thumbs", "--codecs", "conv-lstm:-1")
     monkeypatch.setattr(bench.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     fails("imagecodecs is not here: pip install neurocodec[bench]", folder, "--protocol", "thumbs", "--codecs", "jpeg-xl")

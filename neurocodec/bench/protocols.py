@@ -18,7 +18,9 @@ from neurocodec.bench import extra
 from neurocodec.bench.measure import MS_SSIM_SIDE, Codec, File, Measure, Row, by, decibels
 from neurocodec.bench.rivals import LARGE, SMALL, Rival
 from neurocodec.errors import NeurocodecError
+from neurocodec.payload import RawPasses
 
+SEARCHED = 4  # effort of a model that can search, beside effort 1
 THUMB_SIDE = 64  # pixels: up to here a picture is a thumbnail
 MS_SSIM_WINDOW = (8.0, 20.0)  # dB: MS-SSIM of about 0.84 to 0.99, where the published comparisons are made
 PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos
@@ -39,8 +41,11 @@ class Thumbs:
             raise NeurocodecError(f"{size[0]}x{size[1]} pixels; a thumbnail has at most {THUMB_SIDE} a side")
 
     def models(self) -> list[str]:
-        """Names of the shipped models that are measured unless others are asked for."""
-        return [model.name for model in weights.shipped()]
+        """Names of the shipped models that are measured unless others are asked for; one that can search does both."""
+        found = []
+        for model in weights.shipped():
+            found += [model.name] if isinstance(model.layout, RawPasses) else [model.name, f"{model.name}@{SEARCHED}"]
+        return found
 
     def rival(self, name: str, settings: Sequence[str]) -> Codec:
         """A rival at these settings; a single one is no curve."""
@@ -49,14 +54,15 @@ class Thumbs:
     def model(self, name: str, settings: Sequence[str]) -> Codec:
         """A model whose header-less stream is cut to these numbers of bytes."""
         budgets = _numbers(name, settings, int)
+        model, effort = with_effort(name)
 
         def files(image: Image.Image) -> Iterator[File]:
             begin = time.perf_counter()
-            stream = neurocodec.encode(image, model=name, bytes=max(budgets), headerless=True)
+            stream = neurocodec.encode(image, model=model, effort=effort, bytes=max(budgets), headerless=True)
             seconds = time.perf_counter() - begin
             for setting, budget in zip(settings, budgets, strict=True):
                 cut = stream[:budget]
-                yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=name, size=image.size))
+                yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=model, size=image.size))
 
         return Codec(name, files, "model")
 
@@ -109,14 +115,15 @@ class Photos:
     def model(self, name: str, settings: Sequence[str]) -> Codec:
         """A model whose container is cut to these numbers of bits per pixel."""
         rates = _numbers(name, settings, float)
+        model, effort = with_effort(name)
 
         def files(image: Image.Image) -> Iterator[File]:
             begin = time.perf_counter()
-            stream = neurocodec.encode(image, model=name, bpp=max(rates))
+            stream = neurocodec.encode(image, model=model, effort=effort, bpp=max(rates))
             seconds = time.perf_counter() - begin
             for setting, rate in zip(settings, rates, strict=True):
                 cut = neurocodec.truncate(stream, bpp=rate)
-                yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=name))
+                yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=model))
 
         return Codec(name, files, "model")
 
@@ -146,6 +153,14 @@ class Photos:
 
 BenchProtocol = Thumbs | Photos
 PROTOCOLS: dict[str, BenchProtocol] = {"thumbs": Thumbs(), "photos": Photos()}
+
+
+def with_effort(name: str) -> tuple[str, int]:
+    """The model and the effort that MODEL or MODEL@EFFORT names. Raises NeurocodecError for what is no effort."""
+    model, at, effort = name.partition("@")
+    if at and effort not in set("123456789"):
+        raise NeurocodecError(f"{name}: effort must be 1 to 9")
+    return model, int(effort or 1)
 
 
 def frontier(rows: Sequence[Row]) -> list[Row]:

@@ -17,7 +17,7 @@ from neurocodec import images, weights
 from neurocodec._batch import PICTURES
 from neurocodec.bench import extra, report
 from neurocodec.bench.measure import Codec, Row, measure, warm_up
-from neurocodec.bench.protocols import PROTOCOLS, BenchProtocol
+from neurocodec.bench.protocols import PROTOCOLS, BenchProtocol, with_effort
 from neurocodec.errors import ModelError, NeurocodecError
 from neurocodec.models import ARCHITECTURES
 
@@ -35,8 +35,9 @@ def run(
 ) -> report.Result:
     """Measure codecs on pictures, and write what is asked for: outputs named json, csv, plot and sheet; - is stdout.
 
-    paths: picture files, and folders of them. codecs: CODEC or CODEC:SETTING, separated by commas; by default all
-    rivals that are here and all shipped models that suit the protocol. progress is called with (pictures done, all).
+    paths: picture files, and folders of them. codecs: CODEC or CODEC:SETTING, separated by commas, where a model is
+    MODEL or MODEL@EFFORT; by default all rivals that are here and all shipped models that suit the protocol.
+    progress is called with (pictures done, all).
     jobs: pictures at a time, each in a process of its own; times are then those of processes that share the machine.
     Raises NeurocodecError for pictures, codecs and settings that cannot be measured and for packages that are missing.
     """
@@ -161,7 +162,7 @@ def select(codecs: str | None, protocol: BenchProtocol) -> list[Codec]:
 
 def _check_model(name: str, protocol: BenchProtocol) -> None:
     try:
-        weights.find(name)
+        weights.find(with_effort(name)[0])
     except ModelError:
         if name.partition(".")[0] in ARCHITECTURES or name.endswith(".safetensors"):
             raise

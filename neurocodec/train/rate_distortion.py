@@ -20,6 +20,7 @@ class RateDistortion:
     fewest: int = 16  # passes; about 20 bytes of a thumbnail
     lagrangian: float = 6e-5
     power: float = 1.2
+    partial: float = 0.5  # share of pictures of whose next pass the first digits are known
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor:
@@ -31,10 +32,15 @@ class RateDistortion:
         x = x[:, :, :height, :width]
         passes = torch.from_numpy(rng.integers(self.fewest, PASSES + 1, len(x)))
         z = net.analysis_transform(pad(x, net.stride))
-        return self.cost(net, z, x, passes, steps_after(passes, z.shape[1])).mean()
+        # Streams end anywhere, and digits are told channel by channel; most bytes of a pass are in the first ones.
+        told = torch.from_numpy(rng.random(len(x)) ** 2 * (rng.random(len(x)) < self.partial)).float()
+        first = torch.arange(z.shape[1])[:, None, None] < (told * z.shape[1]).round()[:, None, None, None]
+        step = torch.where(first, steps_after((passes + 1).clamp_max(PASSES), z.shape[1]), steps_after(passes, z.shape[1]))
+        return self.cost(net, z, x, passes + told, step).mean()
 
     def cost(self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor, known: bool = False) -> Tensor:
-        """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known to `step` after `passes`, (N,).
+        """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known to `step` after `passes`, (N,),
+        whole or not.
 
         Rounding passes gradients on unchanged; the bits are those of latents with uniform noise in its place, or, where z is
         already `known`, its own.
@@ -45,7 +51,7 @@ class RateDistortion:
             bits = net.prior(z if known else z + step * (torch.rand_like(z) - 0.5), step)
         rounded = z + (torch.round(z / step) * step - z).detach()
         y = net.synthesis_transform(rounded)[:, :, :height, :width].float()
-        weight = self.lagrangian * BASE ** (self.power * (PASSES - passes.float()) / GROUPS)
+        weight = self.lagrangian * BASE ** (self.power * (PASSES - passes) / GROUPS)
         pixels = height * width / 1024  # so that a bit costs what it does at 32x32
         similarity, error = losses.ssim_each(x, y), ((x - y) ** 2).mean((1, 2, 3))
         return 1 - similarity + 5 * error + weight.to(x.device) * bits / pixels
