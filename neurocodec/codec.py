@@ -205,7 +205,7 @@ class LatentCodec:
                 y = self.network.synthesis_transform(z)
             return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
-        for n in range(self.layout.max_passes):
+        for n in known.map.rungs:
             codes = digits(n)
             if codes is None:
                 return

@@ -1,101 +1,132 @@
-"""Range coding of digits in {0, 1, 2} with given probabilities; any byte prefix decodes as far as it is certain.
+"""Range coding of symbols with given probabilities; any byte prefix decodes as far as it is certain.
 
 The coder is constriction's, which works in 32-bit words. A stream is its words, big-endian, cut anywhere: what follows the
-cut could be anything from all zeros to all ones, and since a range decoder is monotone in what it reads, a digit is certain
+cut could be anything from all zeros to all ones, and since a range decoder is monotone in what it reads, a symbol is certain
 as long as both extremes agree on it. No byte is spent on lengths or padding.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import constriction
 import numpy as np
 
 from neurocodec.errors import StreamError
+from neurocodec.planes import UNKNOWN, Coder
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 _WORD, _SEAL = 4, 8  # bytes: of a word; that a finished coder may have written beyond need
+_SHORT = 1 << 14  # symbols up to which a stream's end is looked for byte by byte
+
+Tell = Callable[[Coder], Iterator[np.ndarray]]  # passes of digits, told by a coder
 _Decoder = constriction.stream.queue.RangeDecoder
 
-Walk = Generator[np.ndarray, np.ndarray, None]  # yields probabilities, float64 (n, 3), and is sent digits, uint8 (n,)
 
-
-def pack(passes: Iterable[np.ndarray], walk: Walk, limit: int | None = None) -> bytes:
+def pack(tell: Tell, limit: int | None = None) -> bytes:
     """Bytes of passes of digits, as few as make the last digit certain, or the first `limit` of more than those."""
-    encoder = constriction.stream.queue.RangeEncoder()
-    found: list[_Told] = []
-    for digits in passes:
-        found.append(_Told(digits, walk.send(found[-1].digits if found else None)[: len(digits)]))
-        if len(digits):
-            encoder.encode(digits.astype(np.int32), _MODEL, found[-1].probabilities)
-        if limit is not None and encoder.num_words() * _WORD >= limit + _SEAL:
-            return encoder.get_compressed().astype(">u4").tobytes()[:limit]
-    data = encoder.get_compressed().astype(">u4").tobytes()
-    for length in range(max(1, len(data) - _SEAL), len(data)):
-        number = int.from_bytes(data[:length], "big")
-        for near in (number, number + 1):  # the coder's own choice may need more bytes than a neighbour
-            if near < 256**length and _tells(near.to_bytes(length, "big"), found):
-                return near.to_bytes(length, "big")[:limit]
+    encoder = _Encoding()
+    for _ in tell(encoder):
+        if limit is not None and encoder.bytes >= limit + _SEAL:
+            return encoder.data()[:limit]
+    data = encoder.data()
+    if encoder.told.count <= _SHORT:
+        for length in range(max(1, len(data) - _SEAL), len(data)):
+            number = int.from_bytes(data[:length], "big")
+            for near in (number, number + 1):  # the coder's own choice may need more bytes than a neighbour
+                if near < 256**length and encoder.told.by(near.to_bytes(length, "big")):
+                    return near.to_bytes(length, "big")[:limit]
     return data[:limit]
 
 
-def unpack(payload: bytes, walk: Walk) -> Iterator[np.ndarray]:
-    """Passes of digits, the last one cut to those that are certain. Raises StreamError for bytes after the last pass."""
-    return iter([told.digits for told in _passes(payload, walk)])
+def unpack(payload: bytes, tell: Tell) -> Iterator[np.ndarray]:
+    """Passes of digits, of the last one those that are certain. Raises StreamError for bytes after the last pass."""
+    return iter([digits for digits, _ in _passes(payload, tell)])
 
 
-def cut(payload: bytes, passes: int, walk: Walk) -> bytes:
+def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
     """The least of a payload in which its first passes are certain; all of it if it holds no more. Raises StreamError."""
-    found = list(islice(_passes(payload, walk), passes))
-    length = max(1, int(sum(told.bits for told in found) / 8))
-    while length < len(payload) and not _tells(payload[:length], found):
+    decoding = _Decoding(payload)
+    for _ in islice(tell(decoding), passes):
+        pass
+    length = max(1, int(decoding.told.bits / 8))
+    while length < len(payload) and not decoding.told.by(payload[:length]):
         length += 1
     return payload[:length]
 
 
-def sizes(payload: bytes, walk: Walk) -> tuple[list[int], int]:
-    """Bytes of each pass, by the information in its digits, and how many passes are whole. Raises StreamError."""
-    found = list(_passes(payload, walk))
-    ends = [min(len(payload), int(np.ceil(bits / 8))) for bits in np.cumsum([told.bits for told in found])]
+def sizes(payload: bytes, tell: Tell) -> tuple[list[int], int]:
+    """Bytes of each pass, by the information in it, and how many passes are whole. Raises StreamError."""
+    ends, whole = [], 0
+    for digits, bits in _passes(payload, tell):
+        ends.append(min(len(payload), int(np.ceil(bits / 8))))
+        whole += not (digits == UNKNOWN).any()
     ends[-1] = len(payload)
-    return np.diff(ends, prepend=0).tolist(), sum(len(told.digits) == len(told.probabilities) for told in found)
+    return np.diff(ends, prepend=0).tolist(), whole
 
 
-@dataclass(frozen=True)
-class _Told:
-    """A pass: the probabilities of its digits, and those digits, from the first on, that are there."""
-
-    digits: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def bits(self) -> float:
-        """Information in the digits."""
-        return float(-np.log2(self.probabilities[np.arange(len(self.digits)), self.digits]).sum())
-
-
-def _passes(payload: bytes, walk: Walk) -> Iterator[_Told]:
-    """What a payload tells for certain, up to the first pass that is cut."""
-    extremes = _extremes(payload)
-    found: list[_Told] = []
-    while True:
-        try:
-            probabilities = walk.send(found[-1].digits if found else None)
-        except StopIteration:
-            break
-        found.append(_Told(_certain(extremes, probabilities), probabilities))
-        yield found[-1]
-        if len(found[-1].digits) < len(probabilities):
-            return
-    if len(payload) > _SEAL and _tells(payload[:-_SEAL], found):
+def _passes(payload: bytes, tell: Tell) -> Iterator[tuple[np.ndarray, float]]:
+    """What a payload tells for certain, up to the first pass that is cut: digits, and bits of information up to there."""
+    decoding = _Decoding(payload)
+    digits = np.empty(0, np.uint8)
+    for digits in tell(decoding):
+        yield digits, decoding.told.bits
+    spare = payload[:-_SEAL]
+    if not (digits == UNKNOWN).any() and 8 * len(spare) > decoding.told.bits and decoding.told.by(spare):
         raise StreamError("trailing garbage after the last pass")
 
 
-def _tells(payload: bytes, passes: Sequence[_Told]) -> bool:
-    """Whether the payload makes just these digits certain."""
-    extremes = _extremes(payload)
-    return all(np.array_equal(_certain(extremes, p.probabilities[: len(p.digits)]), p.digits) for p in passes)
+class _Told:
+    """Symbols that were coded, with their probabilities."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[np.ndarray, np.ndarray]] = []
+        self.count, self.bits = 0, 0.0
+
+    def take(self, probabilities: np.ndarray, symbols: np.ndarray) -> None:
+        found = probabilities[: len(symbols)]
+        self._steps.append((found, symbols))
+        self.count += len(symbols)
+        self.bits -= float(np.log2(np.take_along_axis(found, symbols[:, None].astype(np.int64), 1)).sum())
+
+    def by(self, payload: bytes) -> bool:
+        """Whether a payload makes just these symbols certain."""
+        extremes = _extremes(payload)
+        return all(np.array_equal(_certain(extremes, p), symbols) for p, symbols in self._steps)
+
+
+class _Encoding:
+    """A coder that is given symbols."""
+
+    def __init__(self) -> None:
+        self._encoder = constriction.stream.queue.RangeEncoder()
+        self.told = _Told()
+
+    def __call__(self, probabilities: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+        if len(symbols):
+            self._encoder.encode(symbols.astype(np.int32), _MODEL, probabilities)
+            self.told.take(probabilities, symbols)
+        return symbols
+
+    @property
+    def bytes(self) -> int:
+        return self._encoder.num_words() * _WORD
+
+    def data(self) -> bytes:
+        return self._encoder.get_compressed().astype(">u4").tobytes()
+
+
+class _Decoding:
+    """A coder that finds symbols in a payload, as far as they are certain."""
+
+    def __init__(self, payload: bytes):
+        self._extremes = _extremes(payload)
+        self.told = _Told()
+
+    def __call__(self, probabilities: np.ndarray, symbols: None) -> np.ndarray:
+        found = _certain(self._extremes, probabilities)
+        if len(found):
+            self.told.take(probabilities, found)
+        return found
 
 
 def _extremes(payload: bytes) -> tuple[_Decoder, _Decoder]:
@@ -105,7 +136,7 @@ def _extremes(payload: bytes) -> tuple[_Decoder, _Decoder]:
 
 
 def _certain(extremes: tuple[_Decoder, _Decoder], probabilities: np.ndarray) -> np.ndarray:
-    """The digits on which both extremes agree, up to the first on which they do not."""
+    """The symbols on which both extremes agree, up to the first on which they do not."""
     if not len(probabilities):
         return np.empty(0, np.uint8)
     low, high = (_read(decoder, probabilities) for decoder in extremes)
@@ -115,7 +146,7 @@ def _certain(extremes: tuple[_Decoder, _Decoder], probabilities: np.ndarray) -> 
 
 
 def _read(decoder: _Decoder, probabilities: np.ndarray) -> np.ndarray:
-    """Digits, as many as there are before a value that no digit has: the upper end of a range belongs to none."""
+    """Symbols, as many as there are before a value that no symbol has: the upper end of a range belongs to none."""
     before = decoder.clone()
     try:
         return decoder.decode(_MODEL, probabilities)

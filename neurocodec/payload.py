@@ -3,7 +3,7 @@
 A payload object says of a model how many passes there are, what they weigh, and how they become bytes.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from neurocodec import entropy
 from neurocodec.errors import StreamError
-from neurocodec.planes import PASSES, Known, Tables, map_of, walk
+from neurocodec.planes import RUNGS, Known, Tables, map_of, tell
 
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
@@ -93,12 +93,16 @@ class CodedPasses:
     default_bytes: int | None
     fit: int | None
     tables: Tables | None = None
-    max_passes: int = PASSES
     default_passes: int | None = None
 
     def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "CodedPasses":
         """The payload of a model with these weights and this configuration."""
         return replace(self, tables=Tables.read(tensors))
+
+    @property
+    def max_passes(self) -> int:
+        """Passes that tell anything."""
+        return len(self.known(1, 1).map.rungs) if self.tables else RUNGS
 
     def known(self, width: int, height: int) -> Known:
         """What is known of a picture's latent before the first pass. Raises StreamError for too large a picture."""
@@ -107,8 +111,9 @@ class CodedPasses:
         tops = self.tables.tops
         return Known(map_of(tops, (len(tops), -(-height // self.stride), -(-width // self.stride))))
 
-    def _walk(self, width: int, height: int) -> Generator[np.ndarray, np.ndarray, None]:
-        return walk(self.known(width, height), self.tables)
+    def _tell(self, width: int, height: int, codes: Iterable[np.ndarray] | None = None) -> entropy.Tell:
+        known = self.known(width, height)
+        return lambda code: tell(known, self.tables, code, codes)
 
     def least(self, width: int, height: int) -> int:
         """Bytes below which a payload is not decoded."""
@@ -116,29 +121,29 @@ class CodedPasses:
 
     def most(self, width: int, height: int) -> int:
         """No payload has more bytes."""
-        return sum(map(len, self.known(width, height).map.elements)) + 8
+        return 2 * sum(map(len, self.known(width, height).map.elements)) + 8
 
     def passes_in(self, size: int, width: int, height: int) -> int:
         """How many passes it may take to fill so many bytes."""
-        return PASSES
+        return self.max_passes
 
     def pack(self, codes: Iterable[np.ndarray], width: int, height: int, limit: int | None = None) -> bytes:
         """Payload, its first `limit` bytes, of passes of digits, each uint8 (n,)."""
-        return entropy.pack(codes, self._walk(width, height), limit)
+        return entropy.pack(self._tell(width, height, codes), limit)
 
     def sizes(self, payload: bytes, width: int, height: int) -> tuple[list[int], int]:
         """Bytes of each pass in a payload, by its digits' information, and how many passes are whole."""
-        return entropy.sizes(payload, self._walk(width, height))
+        return entropy.sizes(payload, self._tell(width, height))
 
     def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
         """The least of the payload that holds its first passes."""
-        return entropy.cut(payload, passes, self._walk(width, height))
+        return entropy.cut(payload, passes, self._tell(width, height))
 
     def unpack(self, payload: bytes, width: int, height: int) -> Iterator[np.ndarray]:
-        """Passes of digits, each uint8 (n,), the last one cut to those that are certain.
+        """Passes of digits, each uint8 (n,), in the last one UNKNOWN where they are not certain.
 
         Raises StreamError for an empty payload, bytes after the last pass, and too large a picture.
         """
         if not payload:
             raise StreamError(f"a payload of 0 bytes is too short for {width}x{height} pixels")
-        return entropy.unpack(payload, self._walk(width, height))
+        return entropy.unpack(payload, self._tell(width, height))

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from neurocodec.planes import PASSES
+from neurocodec.planes import RUNGS
 from neurocodec.train.rate_distortion import RateDistortion, steps_after
 
-_STAGES = range(14, PASSES + 1, 2)  # passes at which what is known is searched, the coarse ones first
+_STAGES = range(26, RUNGS + 1, 2)  # passes at which what is known is searched, the coarse ones first
 _AHEAD = (0, 4, 10)  # how many passes later it shall be good, too
 _TRIED = 32  # changes per round
 
@@ -41,7 +41,7 @@ def _search(net: nn.Module, x: Tensor, z: Tensor, low: Tensor, high: Tensor, pas
 
     def costs(known: Tensor) -> Tensor:
         total = cost(known, passes)
-        for later in {min(passes + ahead, PASSES) for ahead in _AHEAD} - {passes}:
+        for later in {min(passes + ahead, RUNGS) for ahead in _AHEAD} - {passes}:
             nearest = torch.maximum(torch.minimum(z, known + reach), known - reach)
             total = total + cost(_round(nearest, _step(later, z)), later)
         return total

@@ -129,3 +129,15 @@ def preview() -> Any:
     from neurocodec.models.preview import Preview
 
     return Preview
+
+
+@register(
+    "photo",
+    number=9,
+    summary="whole pictures; a scalar latent binarized plane by plane, entropy-coded",
+    layout=CodedPasses(stride=16, max_pixels=1 << 27, default_bytes=None, fit=None),
+)
+def photo() -> Any:
+    from neurocodec.models.photo import Photo
+
+    return Photo

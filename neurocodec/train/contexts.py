@@ -1,30 +1,18 @@
-"""Fits the integer tables of `planes.Tables` to a trained network's latents: logistic regressions, rounded to integers."""
+"""Makes the integer tables of `planes.Tables` of a trained network's prior: trained on digits, rounded, and counted."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.planes import (
-    BASE,
-    CLASSES,
-    FEATURES,
-    FINE,
-    GROUPS,
-    LARGEST,
-    LOGIT,
-    MAX_WEIGHT,
-    ONE,
-    PASSES,
-    PLANES,
-    RANGE,
-    group,
-    plane_of,
-)  # fmt: skip
+from neurocodec.models.transform_coder import BRIGHT, PACE, Prior
+from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, GROUPS, INDICES, LARGEST, ONE, PLANES, RUNGS, group, plane_of
 
-_BATCH, _RATE = 512, 0.02
+_BATCH_ELEMENTS, _RATE = 1 << 19, 2e-3
+_PER_OCTAVE, _MIDDLE = 8, 40  # indices of expected magnitudes: to a factor of two, and where it is one step
+_WEIGHT = 127
+_PRIOR_COUNT = 16.0  # digits of the logistic distribution that are added to those counted
 _FEATURES = torch.from_numpy(FEATURES)
 
 
@@ -35,55 +23,121 @@ def latents(net: nn.Module, batches: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts).clamp(-LARGEST, LARGEST)
 
 
-def fit(z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]:
-    """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random passes of random pictures."""
+def fit(prior: Prior, z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]:
+    """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random rungs of random pictures."""
     torch.manual_seed(seed)
-    channels = z.shape[1]
     tops = _planes_needed(z.abs().amax((0, 2, 3)))
-    bias = torch.stack([_bias(z, k) for k in range(PLANES)])  # (PLANES, CLASSES, 2, C)
-    weights = nn.Parameter(torch.zeros(2, channels, channels, 3, 3))
-    unknown = nn.Parameter(bias[:, 0].clone())
-    optimizer = torch.optim.Adam([weights, unknown], lr=_RATE / 8)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE / 8, total_steps=steps, pct_start=0.1)
+    expected = _Expected(prior, tops)
+    optimizer = torch.optim.Adam(expected.parameters(), _RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
+    batch = max(1, _BATCH_ELEMENTS // z[0].numel())
+    rungs = [n for n in range(RUNGS) if len(expected.told_by(n))]
     for _ in range(steps):
-        n = int(torch.randint(0, PASSES, ()))
-        loss = _bits(z[torch.randint(0, len(z), (_BATCH,))], n, weights, unknown, tops)
-        if loss is not None:
-            optimizer.zero_grad()
-            (loss / _BATCH).backward()
-            optimizer.step()
+        n = rungs[int(torch.randint(len(rungs), ()))]
+        some = z[torch.randint(len(z), (min(batch, len(z)),))]
+        index, kind, digit = expected(some, n)
+        loss = -torch.log(_logistic(index, kind).gather(-1, digit[..., None] + 1)).sum() / len(some)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
         schedule.step()
-    bias[:, 0] = unknown.detach()
-    return {
-        "tables.top": tops.to(torch.int16),
-        "tables.weights": _whole(weights.detach().flatten(2), MAX_WEIGHT),
-        "tables.bias": _whole(bias, RANGE // FINE * LOGIT),
-        "tables.probability": _probability(),
-    }
+    counts = _PRIOR_COUNT * _logistic(torch.arange(INDICES)[:, None], torch.arange(CLASSES)[None])
+    with torch.no_grad():
+        for some in z.split(batch):
+            for n in rungs:
+                index, kind, digit = expected(some, n)
+                places = ((index.long() * CLASSES + kind) * 3 + digit + 1).flatten()
+                counts += torch.bincount(places, minlength=counts.numel()).view(counts.shape)
+    counts[:, 0] = (counts[:, 0] + counts[:, 0].flip(-1)) / 2  # what is 0 has no side
+    return {"tables.tops": tops.to(torch.int16), "tables.trits": _whole_of_one(counts)} | expected.whole()
 
 
-def nearest(z: Tensor, step: Tensor | int) -> Tensor:
+class _Expected(nn.Module):
+    """`Tables.expected` in floating point, rounded as that is, with gradients."""
+
+    def __init__(self, prior: Prior, tops: Tensor):
+        super().__init__()
+        self.tops, channels = tops, len(tops)
+        across, around, told = prior.across.weight.detach(), prior.around.weight.detach(), prior.told.weight.detach()
+        log2_scale = (PACE * prior.scale.detach() + prior.told.bias.detach()) / torch.log(torch.tensor(2.0))
+        levels = torch.tensor([prior.level(n) for n in range(RUNGS)])
+        self.across = nn.Parameter(across[:, :channels].clone())
+        self.level = nn.Parameter(prior.across.bias.detach() + levels[:, None] * across[:, channels])
+        self.around = nn.Parameter(around.permute(0, 2, 3, 1).flatten(1))  # neighbourhood slowest
+        self.nearby = nn.Parameter(prior.around.bias.detach().clone())
+        self.told = nn.Parameter(told / torch.log(torch.tensor(2.0)))
+        self.base = nn.Parameter(log2_scale - torch.log2(torch.tensor(float(BASE))) * torch.arange(PLANES)[:, None])
+        largest = [w.abs().max() for w in (self.across, self.around, self.told)]
+        self.fine = [int(torch.floor(torch.log2(_WEIGHT / m)).clamp(2, 10)) for m in largest]
+
+    def told_by(self, n: int) -> Tensor:
+        """The channels of which rung n tells a digit."""
+        groups = torch.tensor([group(c) for c in range(len(self.tops))])
+        return ((groups == n % GROUPS) & (plane_of(n) < self.tops)).nonzero()[:, 0]
+
+    def forward(self, z: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of what rung n tells of latents: indices, float, kinds, and digits, away from 0 where that has a side."""
+        k, told, whole = plane_of(n), self.told_by(n), self._integers()
+        groups = torch.tensor([group(c) for c in range(len(self.tops))])
+        value = torch.where((groups < n % GROUPS)[:, None, None], nearest(z, BASE**k), nearest(z, BASE ** (k + 1)))
+        size = _FEATURES[torch.div(value.abs(), BASE**k, rounding_mode="floor").clamp_max(40).long()]
+        h, w = z.shape[2:]
+        here = torch.einsum("hc,ncyx->nhyx", whole["across"], size) + whole["level"][n][:, None, None]
+        here = _floor(here * 2.0 ** -whole["shifts"][0]).clamp(0, BRIGHTEST)
+        kernel = whole["around"].view(len(self.around), 3, 3, -1).permute(0, 3, 1, 2)
+        nearby = _floor(F.conv2d(here, kernel, whole["nearby"], padding=1) * 2.0 ** -whole["shifts"][1]).clamp(0, BRIGHTEST)
+        both = torch.cat([here, nearby], 1)
+        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + whole["base"][k, told][:, None, None]
+        index = _floor(index * 2.0 ** -whole["shifts"][2])
+        index = index + (index.clamp(0, INDICES - 1) - index).detach()
+        mine = value[:, told]
+        digit = torch.div(nearest(z[:, told], BASE**k) - mine, BASE**k, rounding_mode="floor")
+        kind = torch.div(mine.abs(), BASE ** (k + 1), rounding_mode="floor").clamp_max(CLASSES - 1)
+        return index, kind.long(), torch.where(mine < 0, -digit, digit).long()
+
+    def _integers(self) -> dict:
+        """The parameters as whole numbers, float32."""
+        f = self.fine
+        return {
+            "across": _round(self.across, 2.0 ** f[0], _WEIGHT),
+            "level": _round(self.level, 4 * 2.0 ** f[0]),
+            "around": _round(self.around, 2.0 ** f[1], _WEIGHT),
+            "nearby": _round(self.nearby, BRIGHT * 2.0 ** f[1]),
+            "told": _round(self.told, 2.0 ** f[2], _WEIGHT),
+            "base": _round(self.base * _PER_OCTAVE + _MIDDLE, 2.0 ** (f[2] + 1)),
+            "shifts": (f[0] - 2, f[1], f[2] + 1),
+        }
+
+    @torch.no_grad()
+    def whole(self) -> dict[str, Tensor]:
+        """The tensors as `Tables.read` reads them."""
+        found = self._integers()
+        found["around"] = torch.cat([found["around"], found.pop("nearby")[:, None]], 1)
+        found["shifts"] = torch.tensor(found["shifts"])
+        small = ("across", "told")
+        return {f"tables.{k}": v.to(torch.int8 if k in small else torch.int32).contiguous() for k, v in found.items()}
+
+
+def nearest(z: Tensor, step: int) -> Tensor:
     """The nearest multiples of an odd step to whole numbers."""
     return torch.div(z + step // 2, step, rounding_mode="floor") * step
 
 
-def _bits(z: Tensor, n: int, weights: Tensor, unknown: Tensor, tops: Tensor) -> Tensor | None:
-    """Nats that pass n costs for elements of which nothing is known yet; None where it tells no channel."""
-    k = plane_of(n)
-    groups = torch.tensor([group(c) for c in range(z.shape[1])])
-    value = torch.where((groups < n % GROUPS)[:, None, None], nearest(z, BASE**k), nearest(z, BASE ** (k + 1)))
-    told = ((groups == n % GROUPS) & (k < tops)).nonzero()[:, 0]
-    if not len(told):
-        return None
-    size = _FEATURES[(value.abs() // BASE**k).clamp_max(40).long()]
-    new = value[:, told] == 0
-    digit = nearest(z[:, told], BASE**k).sign()
-    bias = unknown[k][:, told, None, None]
-    changed = F.conv2d(size, weights[0, told], padding=1) + bias[0]
-    up = F.conv2d(size * value.sign(), weights[1, told], padding=1) + bias[1]
-    entropy = F.binary_cross_entropy_with_logits
-    cost = entropy(changed, (digit != 0).float(), reduction="none")[new].sum()
-    return cost + entropy(up, (digit > 0).float(), reduction="none")[new & (digit != 0)].sum()
+def _floor(x: Tensor) -> Tensor:
+    return x + (x.floor() - x).detach()
+
+
+def _round(x: Tensor, scale: float, largest: float = float("inf")) -> Tensor:
+    x = x * scale
+    return x + (x.round().clamp(-largest, largest) - x).detach()
+
+
+def _logistic(index: Tensor, kind: Tensor) -> Tensor:
+    """Probabilities (..., 3) of digits -1, 0, 1 of elements known to be about 3 `kind` steps, of an expected magnitude."""
+    ratio = 2.0 ** ((index + 0.5 - _MIDDLE) / _PER_OCTAVE)
+    edges = 3 * kind[..., None] + torch.tensor([-1.5, -0.5, 0.5, 1.5])
+    mass = torch.sigmoid(edges / ratio[..., None]).diff(dim=-1).clamp_min(1e-6)
+    return mass / mass.sum(-1, keepdim=True)
 
 
 def _planes_needed(largest: Tensor) -> Tensor:
@@ -92,24 +146,8 @@ def _planes_needed(largest: Tensor) -> Tensor:
     return (reach[None] < largest[:, None]).sum(1)
 
 
-def _bias(z: Tensor, k: int) -> Tensor:
-    """Logits (CLASSES, 2, C) that the digit of plane k is not 0, and that it is 1 (away from 0 where that has a side)."""
-    value = nearest(z, BASE ** (k + 1))
-    digit = (nearest(z, BASE**k) - value) // BASE**k
-    digit = torch.where(value < 0, -digit, digit)
-    kind = (value.abs() // BASE ** (k + 1)).clamp_max(CLASSES - 1)
-    rows = []
-    for i in range(CLASSES):
-        counts = [((kind == i) & (digit == d)).sum((0, 2, 3)) + 1.0 for d in (-1, 0, 1)]
-        rows.append(torch.stack([torch.log((counts[0] + counts[2]) / counts[1]), torch.log(counts[2] / counts[0])]))
-    return torch.stack(rows)
-
-
-def _whole(logits: Tensor, largest: int) -> Tensor:
-    return (logits * LOGIT).round().clamp(-largest, largest).to(torch.int16)
-
-
-def _probability() -> Tensor:
-    """int32 (2 RANGE + 1,): the logistic function of -RANGE / FINE to RANGE / FINE in units of 1 / ONE."""
-    logits = np.arange(-RANGE, RANGE + 1) / FINE
-    return torch.from_numpy(np.round(ONE / (1 + np.exp(-logits))).astype(np.int32))
+def _whole_of_one(counts: Tensor) -> Tensor:
+    """Shares of ONE, int32 (INDICES, CLASSES, 3), at least 1 each."""
+    shares = (counts / counts.sum(-1, keepdim=True) * ONE).round().clamp_min(1).to(torch.int32)
+    largest = shares.argmax(-1, keepdim=True)
+    return shares.scatter_add(-1, largest, ONE - shares.sum(-1, keepdim=True, dtype=torch.int32))

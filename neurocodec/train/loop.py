@@ -66,6 +66,10 @@ class Pictures:
         """That many random thumbnails: uint8 (count, 3, 32, 32)."""
         return data.random_thumbs(self.thumbs, count, self._rng)
 
+    def crops(self, size: int, count: int) -> Tensor:
+        """That many random crops of photos: uint8 (count, 3, size, size)."""
+        return data.random_crops(self.photos, size, count, self._rng)
+
     def samples(self) -> list[Tensor]:
         """Some of each kind for fitting a start: float32 (N, 3, S, S) in [0, 1]."""
         batches = [data.random_thumbs(self.thumbs, 3000, self._rng)]

@@ -50,7 +50,7 @@ def rounded(y: Tensor) -> Tensor:
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (SSIM, MS-SSIM), scalars, over as many of the five scales as the size allows, weights renormalised."""
+    """(SSIM, MS-SSIM) of each picture, (N,), over as many of the five scales as the size allows, weights renormalised."""
     scales = 1
     while scales < len(_MS_WEIGHTS) and min(x.shape[2:]) >> scales >= _TAPS:
         scales += 1
@@ -58,12 +58,12 @@ def ms_ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     product, single = 1.0, None
     for i, weight in enumerate(weights):
         s, cs = _ssim_cs(x, y)
-        single = s.mean() if single is None else single
+        single = s.mean(1) if single is None else single
         term = s if i == scales - 1 else cs
         product = product * term.clamp_min(1e-4) ** (weight / sum(weights))
         if i < scales - 1:
             x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-    return single, product.mean()
+    return single, product.mean(1)
 
 
 def distortion(x: Tensor, y: Tensor) -> Tensor:
@@ -73,4 +73,4 @@ def distortion(x: Tensor, y: Tensor) -> Tensor:
     """
     x, y = x.float(), y.float()
     single, multi = ms_ssim(x, y)
-    return 1.75 * (1 - single) + 0.25 * (1 - multi) + 10 * F.mse_loss(x, y)
+    return 1.75 * (1 - single.mean()) + 0.25 * (1 - multi.mean()) + 10 * F.mse_loss(x, y)

@@ -8,19 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.planes import BASE, GROUPS, PASSES, PLANES, group, planes_known
+from neurocodec.planes import BASE, GROUPS, RUNGS, PLANES, group, planes_known
 from neurocodec.train import losses
 
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """Loss = 1 - SSIM + 5 MSE + lagrangian * step^power * bits, where step is that of the last pass."""
+    """Loss = 1 - similarity + 5 MSE + lagrangian * step^power * bits, where step is that of the last rung.
 
-    figures: ClassVar[str] = "bytes_ssim_by_passes"
-    fewest: int = 16  # passes; about 20 bytes of a thumbnail
+    Similarity is SSIM, or in part MS-SSIM; bits are those of 1,024 pixels.
+    """
+
+    figures: ClassVar[str] = "bytes_ssim_ms_ssim_by_rungs"
+    fewest: int = 28  # rungs; about 20 bytes of a thumbnail
     lagrangian: float = 6e-5
     power: float = 1.2
     partial: float = 0.5  # share of pictures of whose next pass the first digits are known
+    multiscale: float = 0.0  # share of MS-SSIM in similarity
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor:
@@ -30,12 +34,12 @@ class RateDistortion:
             side = int(rng.integers(14, 32))
             height, width = (side, width) if rng.random() < 0.5 else (height, side)
         x = x[:, :, :height, :width]
-        passes = torch.from_numpy(rng.integers(self.fewest, PASSES + 1, len(x)))
+        passes = torch.from_numpy(rng.integers(self.fewest, RUNGS + 1, len(x)))
         z = net.analysis_transform(pad(x, net.stride))
         # Streams end anywhere, and digits are told channel by channel; most bytes of a pass are in the first ones.
         told = torch.from_numpy(rng.random(len(x)) ** 2 * (rng.random(len(x)) < self.partial)).float()
         first = torch.arange(z.shape[1])[:, None, None] < (told * z.shape[1]).round()[:, None, None, None]
-        step = torch.where(first, steps_after((passes + 1).clamp_max(PASSES), z.shape[1]), steps_after(passes, z.shape[1]))
+        step = torch.where(first, steps_after((passes + 1).clamp_max(RUNGS), z.shape[1]), steps_after(passes, z.shape[1]))
         return self.cost(net, z, x, passes + told, step).mean()
 
     def cost(self, net: nn.Module, z: Tensor, x: Tensor, passes: Tensor, step: Tensor, known: bool = False) -> Tensor:
@@ -51,16 +55,21 @@ class RateDistortion:
             bits = net.prior(z if known else z + step * (torch.rand_like(z) - 0.5), step)
         rounded = z + (torch.round(z / step) * step - z).detach()
         y = net.synthesis_transform(rounded)[:, :, :height, :width].float()
-        weight = self.lagrangian * BASE ** (self.power * (PASSES - passes) / GROUPS)
+        weight = self.lagrangian * BASE ** (self.power * (RUNGS - passes) / GROUPS)
         pixels = height * width / 1024  # so that a bit costs what it does at 32x32
-        similarity, error = losses.ssim_each(x, y), ((x - y) ** 2).mean((1, 2, 3))
+        if self.multiscale:
+            single, multi = losses.ms_ssim(x, y)
+            similarity = (1 - self.multiscale) * single + self.multiscale * multi
+        else:
+            similarity = losses.ssim_each(x, y)
+        error = ((x - y) ** 2).mean((1, 2, 3))
         return 1 - similarity + 5 * error + weight.to(x.device) * bits / pixels
 
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]:
-        """Mean [bytes by the static prior, SSIM] after passes 10, 12, ..., pictures rounded to 8 bits."""
+        """Mean [bytes by the prior, SSIM, MS-SSIM] after rungs 22, 24, ..., pictures rounded to 8 bits."""
         rows = []
-        for count in range(10, PASSES + 1, 2):
-            sums = np.zeros(2)
+        for count in range(22, RUNGS + 1, 2):
+            sums = np.zeros(3)
             for x in batches:
                 passes = torch.full((len(x),), count)
                 z = net.analysis_transform(x)
@@ -68,7 +77,7 @@ class RateDistortion:
                 known = torch.round(z / step) * step
                 y = net.synthesis_transform(known)
                 bits = net.prior(known, step).sum()
-                sums += float(bits) / 8, float(losses.ssim(x, losses.rounded(y))) * len(x)
+                sums += float(bits) / 8, *(float(v.sum()) for v in losses.ms_ssim(x, losses.rounded(y)))
             rows.append([round(float(v), 4) for v in sums / sum(map(len, batches))])
         return rows
 

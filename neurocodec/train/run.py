@@ -23,7 +23,7 @@ from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.unroll import Unroll
 
 _THUMBS = "thumbs:"
-_TABLE_PICTURES, _TABLE_STEPS = 24_000, 4_000
+_TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 4_000
 
 
 def run(
@@ -64,8 +64,10 @@ def run(
     target = out / f"{config.stem}.safetensors"
     tables = None
     if isinstance(objective, RateDistortion):
-        stacks = [to_unit(b, chosen) for b in pictures.thumbnails(_TABLE_PICTURES).split(512)]
-        tables = contexts.fit(contexts.latents(trained, stacks), _TABLE_STEPS)
+        photos = trained.of_photos and pictures.photos
+        some = pictures.crops(_TABLE_CROP, _TABLE_CROPS) if photos else pictures.thumbnails(_TABLE_THUMBS)
+        stacks = [to_unit(b, chosen) for b in some.split(16 if photos else 512)]
+        tables = contexts.fit(trained.prior, contexts.latents(trained, stacks), _TABLE_STEPS)
     weights.save(trained, settings["architecture"], target, tables, settings.get("int8", False))
     target.with_suffix(".toml").write_text(
         _card(config.stem, settings, trained, objective, pictures, schedule, chosen, figures)

@@ -55,5 +55,5 @@ class Unroll:
                 codes, encoder = net.encoder_step(x, y, t, encoder, decoder[0])
                 decoder = net.decoder_step(codes, t, decoder)
                 y = net.synthesis(decoder)
-                sums[t] += [float(v) * len(x) for v in losses.ms_ssim(x, losses.rounded(y))]
+                sums[t] += [float(v.sum()) for v in losses.ms_ssim(x, losses.rounded(y))]
         return [[round(float(v), 4) for v in row] for row in sums / sum(map(len, batches))]

@@ -1,0 +1,168 @@
+"""A transform codec whose latent is binarized plane by plane; `preview` and `photo` are of this kind.
+
+    x --> 3x3 convolutions at 1/u -> 1/2u -> 1/4u of the size --> gain --> z, C numbers per 4u x 4u pixels --> planes of digits
+      '-> linear transform of 4u x 4u pixels ---------------^
+    y <-- convolutions at 1/u <- 1/2u <- 1/4u of the size <----------------- z known to some plane
+      ^-- linear transform to 4u x 4u pixels <-----------------------------------'
+
+The founding paper (arXiv 1511.06085, section 3) binarizes a tanh unit into one bit, and its network learns what the bits of
+later passes shall mean. Here a latent is a number of which each pass tells some channels to one digit more
+(`neurocodec/planes.py`): the digits are successive approximations by construction, they may be entropy-coded, and one
+network serves all rates. It is trained at a random number of passes per picture, so that every prefix decodes well.
+
+The linear transforms start as the Karhunen-Loeve transform of training pictures and its inverse, and the convolutions start
+by adding nothing: the untrained network is a transform coder, and training starts from there.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurocodec.models.pointwise import Pointwise
+from neurocodec.models.winograd import Conv3x3
+from neurocodec.planes import BASE, BRIGHTEST, GROUPS, PLANES, group
+
+_LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
+PACE = 3.0  # how much faster than other parameters a prior's scales shall move
+BRIGHT = 16  # whole numbers to the unit of a prior's hidden layers
+
+
+class Prior(nn.Module):
+    """How latents are distributed, for counting bits in training: each element logistically, about 0.
+
+    What is known of a latent two planes before is counted by the scale of its channel; each plane after that by a scale that is
+    corrected by what is known then, across channels and around. The entropy coder's tables are made of this
+    (`train/contexts.py`).
+    """
+
+    def __init__(self, scale: Tensor, hidden: int = 48):
+        """scale: of each channel at first, (C,)."""
+        super().__init__()
+        self.scale = nn.Parameter(scale.log() / PACE)
+        self.across = Pointwise(len(scale) + 1, hidden)
+        self.around = nn.Conv2d(hidden, hidden, 3, padding=1)
+        self.told = Pointwise(2 * hidden, len(scale))
+        nn.init.zeros_(self.told.weight)
+        nn.init.zeros_(self.told.bias)
+
+    @staticmethod
+    def level(n: int) -> float:
+        """What the correction sees of the steps that are known after rung n."""
+        return math.log2(BASE) * (PLANES - (n + 1) / GROUPS) / 4
+
+    def forward(self, z: Tensor, step: Tensor) -> Tensor:
+        """Bits of each picture, (N,), for intervals of width `step` (N, C, 1, 1) around z (N, C, h, w)."""
+        nats = torch.zeros((), device=z.device)
+        for _ in range(2):
+            coarse = BASE * step
+            known = z + (torch.round(z / coarse) * coarse - z).detach()
+            rate = self._rate(known, step)
+            nats = nats + F.relu(_log_mass(known, coarse, rate) - _log_mass(z, step, rate))
+            z, step = known, coarse
+        return (nats - _log_mass(z, step, torch.exp(-PACE * self.scale[:, None, None]))).sum((1, 2, 3)) / math.log(2)
+
+    def _rate(self, known: Tensor, step: Tensor) -> Tensor:
+        """1 / scale of each element, (N, C, h, w), of which so much is known, where intervals of width `step` are next."""
+        level = (step.log2().mean(1, keepdim=True) / 4).expand(-1, -1, *known.shape[2:])
+        here = self.across(torch.cat([torch.log2(1 + known.abs() / step), level], 1)).clamp(0, BRIGHTEST / BRIGHT)
+        around = self.around(here).clamp(0, BRIGHTEST / BRIGHT)
+        return torch.exp(-PACE * self.scale[:, None, None] - self.told(torch.cat([here, around], 1)))
+
+
+def _log_mass(z: Tensor, width: Tensor, rate: Tensor) -> Tensor:
+    """Logarithm of a logistic distribution's mass in intervals around z."""
+    far, half = z.abs() * rate, 0.5 * width * rate
+    return F.logsigmoid(half - far) + F.logsigmoid(half + far) + torch.log(-torch.expm1(-2 * half))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(activation(conv(activation(x)))), at first x alone (arXiv 1603.05027); (N, C, h, w) to the same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = Conv3x3(channels, channels)
+        self.second = Conv3x3(channels, channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))
+
+
+class TransformCoder(nn.Module):
+    """The network as a codec sees it: `analysis_transform` and `synthesis_transform`. Latent: (N, C, H/stride, W/stride).
+
+    A subclass says how many pixels, each way, the convolutions first take as one (`unshuffle`), of which blocks it is made, and to which step of an orthonormal transform's coefficients an untrained network is told at last (`finest`).
+    """
+
+    linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "synthesis")  # parameters that start well
+    unshuffle: int
+    stride: int  # 4 * unshuffle
+    finest: float
+    of_photos: bool  # or else of thumbnails
+    block: Callable[[int], nn.Module]
+
+    def __init__(self, channels: int, widths: Sequence[int], blocks: Sequence[int]):
+        """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: residual blocks there, each way."""
+        super().__init__()
+        self.config: dict[str, Any] = {"channels": channels, "widths": tuple(widths), "blocks": tuple(blocks)}
+        samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
+        gain = torch.tensor([BASE ** (group(c) / GROUPS) for c in range(channels)])
+        self.register_buffer("gain", gain.view(1, channels, 1, 1))
+        self.prior = Prior(gain)
+
+        def residual(level: int) -> nn.Sequential:
+            return nn.Sequential(*(self.block(widths[level]) for _ in range(blocks[level])))
+
+        self.analysis = Pointwise(patch, channels)
+        self.synthesis = Pointwise(channels, patch)
+        self.down = nn.ModuleList(
+            (
+                nn.Conv2d(samples, widths[0], 3, padding=1),
+                nn.Conv2d(widths[0], widths[1], 3, stride=2, padding=1),
+                nn.Conv2d(widths[1], widths[2], 3, stride=2, padding=1),
+            )
+        )
+        self.down_blocks = nn.ModuleList(residual(level) for level in range(3))
+        self.to_latent = Pointwise(widths[2], channels)
+        self.from_latent = Conv3x3(channels, widths[2])
+        self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
+        self.up = nn.ModuleList((Pointwise(widths[1], 4 * widths[0]), Pointwise(widths[2], 4 * widths[1])))
+        self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
+
+    @classmethod
+    def start(cls, pictures: list[Tensor], **config: Any) -> Self:
+        """An untrained network that is a transform coder of such pictures, float32 (N, 3, H, W) in [0, 1]."""
+        net = cls(**config)
+        patches = F.pixel_unshuffle(pictures[-1 if cls.of_photos else 0] - 0.5, cls.stride).permute(0, 2, 3, 1).flatten(0, 2)
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        largest = torch.arange(len(values) - 1, len(values) - 1 - len(net.gain[0]), -1)
+        basis, deviation = vectors[:, largest], values[largest].clamp_min(1e-9).sqrt() / cls.finest
+        with torch.no_grad():
+            net.analysis.weight.copy_(basis.T / cls.finest)
+            net.synthesis.weight.copy_(basis * cls.finest)
+            net.from_latent.weight.div_(deviation.max())
+            net.prior.scale.add_((_LOGISTIC * deviation).log() / PACE)
+            for part in (net.analysis.bias, net.synthesis.bias, *net.to_latent.parameters(), *net.to_pixels.parameters()):
+                part.zero_()
+        return net
+
+    def analysis_transform(self, x: Tensor) -> Tensor:
+        """Latent of pictures (N, 3, H, W) in [0, 1], H and W multiples of the stride, in units of the finest step."""
+        f = F.pixel_unshuffle(x - 0.5, self.unshuffle)
+        for down, blocks in zip(self.down, self.down_blocks, strict=True):
+            f = blocks(down(f))
+        return (self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride))) * self.gain
+
+    def synthesis_transform(self, z: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W), about [0, 1], not clipped, of a latent known after any passes."""
+        z = z / self.gain
+        f = self.from_latent(z)
+        for level in (2, 1):
+            f = F.pixel_shuffle(self.up[level - 1](self.up_blocks[level](f)), 2)
+        y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
+        return y + F.pixel_shuffle(self.synthesis(z), self.stride) + 0.5
