@@ -40,7 +40,7 @@ TITLES = {
 PAPER = {
     "fc-residual-shared": (0.46, 0.48), "fc-residual": (0.65, 0.75), "fc-lstm": (0.69, 0.81),
     "conv-residual-shared": (0.45, 0.46), "conv-residual": (0.65, 0.75), "conv-autoencoder": (0.76, 0.86),
-    "conv-lstm": (0.77, 0.87), "preview": None, "preview@4": None,
+    "conv-lstm": (0.77, 0.87), "preview": None, "preview@2": None,
     "jpeg": (0.70, 0.80), "jpeg2000": (0.66, 0.77), "webp": (0.62, 0.73),
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from neurocodec.bench.rivals import LARGE, SMALL, Rival
 from neurocodec.errors import NeurocodecError
 from neurocodec.payload import RawPasses
 
-SEARCHED = 4  # effort of a model that can search, beside effort 1
+SEARCHED = 2  # effort of a model that can search, beside effort 1
 THUMB_SIDE = 64  # pixels: up to here a picture is a thumbnail
 MS_SSIM_WINDOW = (8.0, 20.0)  # dB: MS-SSIM of about 0.84 to 0.99, where the published comparisons are made
 PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos

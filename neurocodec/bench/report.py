@@ -5,6 +5,7 @@ import io
 import json
 import statistics
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
@@ -94,7 +95,7 @@ def _times(result: Result) -> dict[str, tuple[str, str]]:
     return {codec: (said(codec, 0), said(codec, 1)) for codec in medians}
 
 
-def figure(suffix: str, size: tuple[float, float] = (9, 6)) -> Any:
+def figure(suffix: str, size: tuple[float, float] = (11, 6)) -> Any:
     """An empty matplotlib figure of a size in inches, for a file of this suffix (".png").
 
     Raises NeurocodecError when matplotlib is not here or cannot write such files.
@@ -108,7 +109,7 @@ def figure(suffix: str, size: tuple[float, float] = (9, 6)) -> Any:
 def plot(result: Result, suffix: str) -> bytes:
     """A file of the format that a suffix names: quality against rate. Raises NeurocodecError as `figure` does."""
     thumbs = result["protocol"] == "thumbs"
-    drawn = figure(suffix, (9, 6) if thumbs else (13, 6))
+    drawn = figure(suffix, (11, 6) if thumbs else (15, 6))
     (_plot_thumbs if thumbs else _plot_photos)(result, drawn)
     drawn.tight_layout()
     buffer = io.BytesIO()
@@ -117,16 +118,19 @@ def plot(result: Result, suffix: str) -> bytes:
 
 
 def _style(codec: str, result: Result) -> dict[str, Any]:
-    """Ours solid, rivals dashed, and those that have no curve as a marker."""
+    """Ours solid, with a search dotted, rivals dashed, and those that have no curve as a marker."""
     if codec in result["fixed"]:
         return {"linestyle": "", "marker": "*", "markersize": 11}
     if codec in result["rivals"]:
         return {"linestyle": "--", "marker": ".", "linewidth": 1.2}
+    if "@" in codec:
+        return {"linestyle": ":", "marker": "o", "markersize": 4, "linewidth": 2.4}
     return {"linestyle": "-", "marker": "o", "markersize": 4, "linewidth": 2.4}
 
 
 def _plot_thumbs(result: Result, figure: Any) -> None:
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=extra("matplotlib").colormaps["tab20"].colors)
     ticks = sorted({e["budget"] for e in result["summary"] if e["codec"] not in result["fixed"]})
     for codec in by(result["rows"], "codec"):
         points = [e for e in result["summary"] if e["codec"] == codec and e["ssim"] is not None]
@@ -138,7 +142,7 @@ def _plot_thumbs(result: Result, figure: Any) -> None:
     title = f"Thumbnails: {result['pictures']}, headers not counted"
     axes.set(xlabel="payload bytes, mean", ylabel="SSIM, mean", title=title)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _plot_photos(result: Result, figure: Any) -> None:
@@ -153,7 +157,7 @@ def _plot_photos(result: Result, figure: Any) -> None:
         name = {"ms_ssim": "MS-SSIM", "psnr": "PSNR"}[key]
         axes.set(xlabel="bits per pixel, mean", ylabel=f"{name} in dB", title=f"Photos: {result['pictures']}, whole files")
         axes.grid(alpha=0.3)
-        axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 class Sheet:
@@ -185,13 +189,14 @@ class Sheet:
         """The sheet, RGB. Thumbnails are enlarged pixel by pixel; of larger pictures the middle is shown."""
         codecs = list(dict.fromkeys(codec for _, codec in self._best))
         across, down = self._cell + GAP, self._cell + CAPTION + GAP
-        width, height = GAP + (len(codecs) + 1) * across, CAPTION + 2 * GAP + len(self._names) * down
+        head = 2 * CAPTION + 2 * GAP
+        width, height = GAP + (len(codecs) + 1) * across, head + len(self._names) * down
         sheet = Image.new("RGB", (width, height), "white")
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
         for column, title in enumerate(["original", *codecs]):
-            pen.text((GAP + column * across, GAP), title, "black", font)
+            pen.text((GAP + column * across, GAP), "\n".join(wrap(title, self._cell // 8)), "black", font)
         for line, name in enumerate(self._names):
-            top = CAPTION + 2 * GAP + line * down
+            top = head + line * down
             cells = [(self._originals[name], name[-18:])]
             for codec in codecs:
                 row, shown = self._best[name, codec]
