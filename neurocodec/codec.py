@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurocodec import planes
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
-from neurocodec.planes import BASE
+from neurocodec.planes import BASE, Known, Told, tell
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -176,7 +175,8 @@ class LatentCodec:
 
         search: rounds, of every stage, of a search for a latent that is better than the analysis transform's.
         """
-        known = self.layout.known(picture.width, picture.height)
+        width, height = picture.width, picture.height
+        known = self.layout.known(width, height)
         largest = BASE ** known.map.top.astype(np.int32) // 2
         x = _pad(picture, self.network.stride).float()
         with torch.no_grad():
@@ -187,30 +187,29 @@ class LatentCodec:
             target, limits = torch.from_numpy(picture.rgb)[None], torch.from_numpy(largest).float().view(latent.shape)
             latent = refine(self.network, target, latent, limits, search)
         z = np.clip(np.round(latent.flatten().numpy()), -largest, largest).astype(np.int32)
-        return self._passes(lambda n: known.digits(z, n), known, picture.width, picture.height)
+        passes = tell(known, self.layout.tables, lambda _, true: true, lambda plane, at: known.digits(z, plane, at))
+        return self._shown(passes, known, width, height)
 
-    def decode(self, codes: Iterable[np.ndarray], width: int, height: int) -> Iterator[Pass]:
-        """Passes of a stream; the last may lack digits at its end. A picture is only made of a pass that is asked for it."""
-        source = iter(codes)
-        return self._passes(lambda n: next(source, None), self.layout.known(width, height), width, height)
+    def decode(self, codes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
+        """Passes of a stream; the last may lack digits. A picture is only made of a pass that is asked for it."""
+        known = self.layout.known(width, height)
 
-    def _passes(
-        self, digits: Callable[[int], np.ndarray | None], known: planes.Known, width: int, height: int
-    ) -> Iterator[Pass]:
-        """The loop that encoding and decoding share: they differ in where the digits of pass n come from."""
+        def passes() -> Iterator[Told]:
+            for told in codes:
+                known.tell(told)
+                yield told
 
-        def show(known: planes.Known) -> Picture:
+        return self._shown(passes(), known, width, height)
+
+    def _shown(self, passes: Iterator[Told], known: Known, width: int, height: int) -> Iterator[Pass]:
+        def show(known: Known) -> Picture:
             z = torch.from_numpy(known.value).float().view(1, *known.map.shape)
             with torch.no_grad():
                 y = self.network.synthesis_transform(z)
             return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
-        for n in known.map.rungs:
-            codes = digits(n)
-            if codes is None:
-                return
-            known.tell(n, codes)
-            yield Pass(codes, lambda: known, show)
+        for told in passes:
+            yield Pass(told, lambda: known, show)
 
 
 def _like(shape: Sequence[int]) -> Tensor:

@@ -12,13 +12,13 @@ import constriction
 import numpy as np
 
 from neurocodec.errors import StreamError
-from neurocodec.planes import UNKNOWN, Coder
+from neurocodec.planes import Coder, Told
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 _WORD, _SEAL = 4, 8  # bytes: of a word; that a finished coder may have written beyond need
 _SHORT = 1 << 14  # symbols up to which a stream's end is looked for byte by byte
 
-Tell = Callable[[Coder], Iterator[np.ndarray]]  # passes of digits, told by a coder
+Tell = Callable[[Coder], Iterator[Told]]  # passes, told by a coder
 _Decoder = constriction.stream.queue.RangeDecoder
 
 
@@ -29,18 +29,18 @@ def pack(tell: Tell, limit: int | None = None) -> bytes:
         if limit is not None and encoder.bytes >= limit + _SEAL:
             return encoder.data()[:limit]
     data = encoder.data()
-    if encoder.told.count <= _SHORT:
+    if encoder.coded.count <= _SHORT:
         for length in range(max(1, len(data) - _SEAL), len(data)):
             number = int.from_bytes(data[:length], "big")
             for near in (number, number + 1):  # the coder's own choice may need more bytes than a neighbour
-                if near < 256**length and encoder.told.by(near.to_bytes(length, "big")):
+                if near < 256**length and encoder.coded.by(near.to_bytes(length, "big")):
                     return near.to_bytes(length, "big")[:limit]
     return data[:limit]
 
 
-def unpack(payload: bytes, tell: Tell) -> Iterator[np.ndarray]:
-    """Passes of digits, of the last one those that are certain. Raises StreamError for bytes after the last pass."""
-    return iter([digits for digits, _ in _passes(payload, tell)])
+def unpack(payload: bytes, tell: Tell) -> Iterator[Told]:
+    """Passes, of the last one the digits that are certain. Raises StreamError for bytes after the last pass."""
+    return iter([told for told, _ in _passes(payload, tell)])
 
 
 def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
@@ -48,8 +48,8 @@ def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
     decoding = _Decoding(payload)
     for _ in islice(tell(decoding), passes):
         pass
-    length = max(1, int(decoding.told.bits / 8))
-    while length < len(payload) and not decoding.told.by(payload[:length]):
+    length = max(1, int(decoding.coded.bits / 8))
+    while length < len(payload) and not decoding.coded.by(payload[:length]):
         length += 1
     return payload[:length]
 
@@ -57,25 +57,25 @@ def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
 def sizes(payload: bytes, tell: Tell) -> tuple[list[int], int]:
     """Bytes of each pass, by the information in it, and how many passes are whole. Raises StreamError."""
     ends, whole = [], 0
-    for digits, bits in _passes(payload, tell):
+    for told, bits in _passes(payload, tell):
         ends.append(min(len(payload), int(np.ceil(bits / 8))))
-        whole += not (digits == UNKNOWN).any()
+        whole += told.whole
     ends[-1] = len(payload)
     return np.diff(ends, prepend=0).tolist(), whole
 
 
-def _passes(payload: bytes, tell: Tell) -> Iterator[tuple[np.ndarray, float]]:
-    """What a payload tells for certain, up to the first pass that is cut: digits, and bits of information up to there."""
-    decoding = _Decoding(payload)
-    digits = np.empty(0, np.uint8)
-    for digits in tell(decoding):
-        yield digits, decoding.told.bits
+def _passes(payload: bytes, tell: Tell) -> Iterator[tuple[Told, float]]:
+    """What a payload tells for certain, up to the first pass that is cut, and bits of information up to there."""
+    decoding, whole = _Decoding(payload), True
+    for told in tell(decoding):
+        yield told, decoding.coded.bits
+        whole = told.whole
     spare = payload[:-_SEAL]
-    if not (digits == UNKNOWN).any() and 8 * len(spare) > decoding.told.bits and decoding.told.by(spare):
+    if whole and 8 * len(spare) > decoding.coded.bits and decoding.coded.by(spare):
         raise StreamError("trailing garbage after the last pass")
 
 
-class _Told:
+class _Coded:
     """Symbols that were coded, with their probabilities."""
 
     def __init__(self) -> None:
@@ -99,12 +99,12 @@ class _Encoding:
 
     def __init__(self) -> None:
         self._encoder = constriction.stream.queue.RangeEncoder()
-        self.told = _Told()
+        self.coded = _Coded()
 
     def __call__(self, probabilities: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         if len(symbols):
             self._encoder.encode(symbols.astype(np.int32), _MODEL, probabilities)
-            self.told.take(probabilities, symbols)
+            self.coded.take(probabilities, symbols)
         return symbols
 
     @property
@@ -120,12 +120,12 @@ class _Decoding:
 
     def __init__(self, payload: bytes):
         self._extremes = _extremes(payload)
-        self.told = _Told()
+        self.coded = _Coded()
 
     def __call__(self, probabilities: np.ndarray, symbols: None) -> np.ndarray:
         found = _certain(self._extremes, probabilities)
         if len(found):
-            self.told.take(probabilities, found)
+            self.coded.take(probabilities, found)
         return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurocodec import entropy
 from neurocodec.errors import StreamError
-from neurocodec.planes import RUNGS, Known, Tables, map_of, tell
+from neurocodec.planes import PASSES, RANKS, Coder, Known, Tables, Told, Truth, map_of, tell
 
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
@@ -102,7 +102,7 @@ class CodedPasses:
     @property
     def max_passes(self) -> int:
         """Passes that tell anything."""
-        return len(self.known(1, 1).map.rungs) if self.tables else RUNGS
+        return RANKS * max(self.tables.tops) if self.tables else PASSES
 
     def known(self, width: int, height: int) -> Known:
         """What is known of a picture's latent before the first pass. Raises StreamError for too large a picture."""
@@ -111,9 +111,12 @@ class CodedPasses:
         tops = self.tables.tops
         return Known(map_of(tops, (len(tops), -(-height // self.stride), -(-width // self.stride))))
 
-    def _tell(self, width: int, height: int, codes: Iterable[np.ndarray] | None = None) -> entropy.Tell:
-        known = self.known(width, height)
-        return lambda code: tell(known, self.tables, code, codes)
+    def tell(self, width: int, height: int, code: Coder, truth: Truth | None = None) -> Iterator[Told]:
+        """The passes of a picture, told by a coder."""
+        return tell(self.known(width, height), self.tables, code, truth)
+
+    def _tell(self, width: int, height: int) -> entropy.Tell:
+        return lambda code: self.tell(width, height, code)
 
     def least(self, width: int, height: int) -> int:
         """Bytes below which a payload is not decoded."""
@@ -127,9 +130,15 @@ class CodedPasses:
         """How many passes it may take to fill so many bytes."""
         return self.max_passes
 
-    def pack(self, codes: Iterable[np.ndarray], width: int, height: int, limit: int | None = None) -> bytes:
-        """Payload, its first `limit` bytes, of passes of digits, each uint8 (n,)."""
-        return entropy.pack(self._tell(width, height, codes), limit)
+    def pack(self, codes: Iterable[Told], width: int, height: int, limit: int | None = None) -> bytes:
+        """Payload, its first `limit` bytes, of whole passes."""
+        source = iter(codes)
+
+        def truth(plane: int, elements: np.ndarray) -> np.ndarray | None:
+            told = next(source, None)
+            return None if told is None else told.digits
+
+        return entropy.pack(lambda code: self.tell(width, height, code, truth), limit)
 
     def sizes(self, payload: bytes, width: int, height: int) -> tuple[list[int], int]:
         """Bytes of each pass in a payload, by its digits' information, and how many passes are whole."""
@@ -139,8 +148,8 @@ class CodedPasses:
         """The least of the payload that holds its first passes."""
         return entropy.cut(payload, passes, self._tell(width, height))
 
-    def unpack(self, payload: bytes, width: int, height: int) -> Iterator[np.ndarray]:
-        """Passes of digits, each uint8 (n,), in the last one UNKNOWN where they are not certain.
+    def unpack(self, payload: bytes, width: int, height: int) -> Iterator[Told]:
+        """Passes, of the last one the digits that are certain.
 
         Raises StreamError for an empty payload, bytes after the last pass, and too large a picture.
         """

@@ -2,25 +2,24 @@
 
 Every element is a whole number z, told in balanced ternary ("trit planes": Lee et al., CVPR 2022, arXiv 2112.06334): after
 plane k, from PLANES - 1 down to 0, the nearest multiple of 3^k to z is known, and a digit is the change, -1, 0 or 1 times
-3^k. So what is known after any plane is what rounding to a step of 3^k gives: no other ladder that nests is as fine. Channels
-form GROUPS groups, and the network scales group j by 3^(j / GROUPS), so that the step falls by that factor from rung to
-rung: rung n tells plane PLANES - 1 - n // GROUPS of group n % GROUPS. A model's passes are the rungs that tell anything of
-its channels. Elements are numbered channel by channel, in raster order.
+3^k. So what is known after any plane is what rounding to a step of 3^k gives: no other ladder that nests is as fine. A plane is
+told in RANKS passes: first the digits that lessen the error most for their bits, which follows from what is known of an
+element and from the magnitude that a small network of integers expects it to have. Elements are numbered channel by
+channel, in raster order.
 
 All arithmetic is that of integers, exact in any order of summation: products of float32 matrices stay below 2^24. Nothing
 here imports torch.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
-BASE, PLANES, GROUPS = 3, 7, 6
-RUNGS = PLANES * GROUPS
+BASE, PLANES, RANKS = 3, 7, 6
+PASSES = PLANES * RANKS
 LARGEST = (BASE**PLANES - 1) // 2  # magnitude of an element
-UNKNOWN = 3  # a digit that was not told; others are 0, 1 and 2 for -1, 0 and 1
 # A magnitude of a steps is seen as the feature FEATURES[min(a, 40)], about 4 log2(1 + a).
 FEATURES = np.array([0, 4, 6, 8, 9, 10, 11, 12, 13, 13, 14, 14] + [15] * 29, np.float32)
 BRIGHTEST = 255  # of a hidden unit
@@ -35,19 +34,14 @@ Shape = tuple[int, int, int]  # channels, rows, columns
 Coder = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 
-def group(channel: int) -> int:
-    """The group of a channel."""
-    return channel % GROUPS
+@dataclass(frozen=True)
+class Told:
+    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements, and whether that is all of them."""
 
-
-def plane_of(n: int) -> int:
-    """The plane that rung n tells."""
-    return PLANES - 1 - n // GROUPS
-
-
-def planes_known(rungs: int, of_group: int) -> int:
-    """How many planes of a group are known after so many rungs."""
-    return max(0, -((of_group - rungs) // GROUPS))
+    plane: int
+    elements: np.ndarray
+    digits: np.ndarray
+    whole: bool = True
 
 
 class Map:
@@ -57,13 +51,9 @@ class Map:
         self.shape = shape
         self.count = int(np.prod(shape))
         self.top = np.repeat(np.array(tops), shape[1] * shape[2])
-        channels = np.arange(shape[0])
-        told = [(group(channels) == n % GROUPS) & (plane_of(n) < np.array(tops)) for n in range(RUNGS)]
-        self.channels = [np.flatnonzero(t) for t in told]  # of each rung
-        self.elements = [
-            (c[:, None] * (shape[1] * shape[2]) + np.arange(shape[1] * shape[2])).ravel() for c in self.channels
-        ]
-        self.rungs = [n for n in range(RUNGS) if len(self.channels[n])]  # of each pass
+        self.channels = [np.flatnonzero(np.array(tops) > k) for k in range(PLANES)]  # of which a plane is told
+        self.elements = [np.flatnonzero(self.top > k) for k in range(PLANES)]
+        self.planes = range(max(tops) - 1, -1, -1)
 
 
 @lru_cache(maxsize=16)
@@ -79,28 +69,26 @@ class Known:
         self.map = map
         self.value = np.zeros(map.count, np.int32)
 
-    def digits(self, z: np.ndarray, n: int) -> np.ndarray:
-        """The digits, uint8, that rung n tells of a latent z, int32 (count,)."""
-        at = self.map.elements[n]
-        step = BASE ** plane_of(n)
-        nearest = (z[at] + step // 2) // step * step
-        return ((nearest - self.value[at]) // step + 1).astype(np.uint8)
+    def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
+        """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
+        step = BASE**plane
+        nearest = (z[elements] + step // 2) // step * step
+        return ((nearest - self.value[elements]) // step + 1).astype(np.uint8)
 
-    def tell(self, n: int, digits: np.ndarray) -> None:
-        """Take the digits of rung n, uint8; those that are UNKNOWN change nothing."""
-        change = np.array([-1, 0, 1, 0], np.int32) * BASE ** plane_of(n)
-        self.value[self.map.elements[n]] += change[digits]
+    def tell(self, told: Told) -> None:
+        """Take a pass."""
+        self.value[told.elements] += (told.digits.astype(np.int32) - 1) * BASE**told.plane
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
     """A model's integers, from which follows how probable a digit is: a small network, and counts for what it expects.
 
-    All float32 of whole numbers but the last two. tops: planes that are told of each channel. across: (H, C), from features
-    to hidden units; level: (RUNGS, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3 neighbourhood,
+    All float32 of whole numbers but the last three. tops: planes that are told of each channel. across: (H, C), from features
+    to hidden units; level: (PLANES, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3 neighbourhood,
     which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts: powers of two
-    by which the three sums are divided. trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that
-    are not negative, in units of 1 / ONE.
+    by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told. trits:
+    int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
     """
 
     tops: tuple[int, ...]
@@ -110,6 +98,7 @@ class Tables:
     told: np.ndarray
     base: np.ndarray
     shifts: tuple[int, int, int]
+    ranks: np.ndarray
     trits: np.ndarray
 
     @classmethod
@@ -119,6 +108,7 @@ class Tables:
         return cls(
             tops=tuple(tensors["tables.tops"].tolist()),
             shifts=tuple(tensors["tables.shifts"].tolist()),
+            ranks=tensors["tables.ranks"],
             trits=tensors["tables.trits"].astype(np.int64),
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
         )
@@ -139,12 +129,12 @@ class Tables:
         found[:, RUN] = left
         return found / ONE
 
-    def expected(self, known: Known, n: int) -> np.ndarray:
-        """Indices, uint8 (digits of rung n,), of the magnitudes that elements are expected to have."""
+    def expected(self, known: Known, plane: int) -> np.ndarray:
+        """Indices, uint8, of the magnitudes that the elements of which a plane is told are expected to have."""
         channels, height, width = known.map.shape
-        plane, mine = plane_of(n), known.map.channels[n]
+        mine = known.map.channels[plane]
         seen = _features(plane).take(known.value + LARGEST).reshape(channels, -1)
-        here = _unit(self.across @ seen + self.level[n][:, None], self.shifts[0])
+        here = _unit(self.across @ seen + self.level[plane][:, None], self.shifts[0])
         padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
         places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
         nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])
@@ -163,53 +153,65 @@ def _features(plane: int) -> np.ndarray:
     return FEATURES[np.minimum(np.abs(np.arange(-LARGEST, LARGEST + 1)) // BASE**plane, 40)]
 
 
-def tell(known: Known, tables: Tables, code: Coder, truth: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
-    """The passes: their digits, uint8, of which `known` is told. A pass that is cut lacks some, and is the last.
+# The digits of a plane of some elements, for an encoder; None where the passes shall end.
+Truth = Callable[[int, np.ndarray], np.ndarray | None]
 
-    truth: the digits that an encoder is given; it ends with them. Encoding and decoding are both driven by this, so they
-    cannot drift apart.
+
+def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) -> Iterator[Told]:
+    """The passes, of which `known` is told. A pass that is cut is the last.
+
+    Encoding and decoding are both driven by this, so they cannot drift apart.
     """
-    source = None if truth is None else iter(truth)
-    for n in known.map.rungs:
-        true = None if source is None else next(source, None)
-        if source is not None and true is None:
-            return
-        digits = _pass(known, tables, n, code, true)
-        known.tell(n, digits)
-        yield digits
-        if (digits == UNKNOWN).any():
-            return
+    for plane in known.map.planes:
+        elements, expected = known.map.elements[plane], tables.expected(known, plane)
+        value = known.value[elements]
+        kind = np.minimum(np.abs(value) // BASE ** (plane + 1), CLASSES - 1)
+        rank = tables.ranks[expected, kind]
+        probabilities = tables.trits[expected, kind]
+        probabilities = np.where((value < 0)[:, None], probabilities[:, ::-1], probabilities) / ONE
+        quiet = (expected < tables.quiet) & (kind == 0)
+        for number in range(RANKS):
+            mine = np.flatnonzero(rank == number)
+            true = None if truth is None else truth(plane, elements[mine])
+            if truth is not None and true is None:
+                return
+            at, digits = _pass(tables, probabilities[mine], expected[mine], quiet[mine], code, true)
+            told = Told(plane, elements[mine[at]], digits, len(at) == len(mine))
+            known.tell(told)
+            yield told
+            if not told.whole:
+                return
 
 
-def _pass(known: Known, tables: Tables, n: int, code: Coder, true: np.ndarray | None) -> np.ndarray:
-    """The digits of rung n: first of elements that may well change, then, by runs, of those that hardly do."""
-    expected = tables.expected(known, n)
-    value = known.value[known.map.elements[n]]
-    kind = np.minimum(np.abs(value) // BASE ** (plane_of(n) + 1), CLASSES - 1)
-    quiet = (expected < tables.quiet) & (kind == 0)
+def _pass(
+    tables: Tables, probabilities: np.ndarray, expected: np.ndarray, quiet: np.ndarray, code: Coder, true: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which digits are told, and they: first those that may well change, then, by runs, those that hardly do."""
     if quiet.sum() < CROWD:
-        quiet[:] = False
-    digits = np.full(len(value), UNKNOWN, np.uint8)
+        digits = code(probabilities, true)
+        return np.arange(len(digits)), digits
+    digits, told = np.empty(len(quiet), np.uint8), np.zeros(len(quiet), bool)
 
     def tell(at: np.ndarray, first: int = 0) -> bool:
         """Code the digits of some elements, the `first` of which are known to change; whether all could be told."""
-        probabilities = tables.trits[expected[at], kind[at]]
-        probabilities = np.where((value[at] < 0)[:, None], probabilities[:, ::-1], probabilities)
-        probabilities[:first] = (ONE // 2 - 1, 2, ONE // 2 - 1)
-        found = code(probabilities / ONE, None if true is None else true[at])
+        of = probabilities[at]
+        of[:first] = (0.5 - 1 / ONE, 2 / ONE, 0.5 - 1 / ONE)
+        found = code(of, None if true is None else true[at])
         digits[at[: len(found)]] = found
+        told[at[: len(found)]] = True
         return len(found) == len(at)
 
-    if not tell(np.flatnonzero(~quiet)) or not quiet.any():
-        return digits
-    at = np.flatnonzero(quiet)
-    at = at[np.argsort(expected[at], kind="stable")]
-    rest, blocks = at[len(at) // RUN * RUN :], at[: len(at) // RUN * RUN].reshape(-1, RUN)
-    changes = None if true is None else np.argmax(np.append(true[blocks] != 1, np.ones((len(blocks), 1), bool), 1), 1)
-    runs = code(tables.runs[expected[blocks[:, -1]]], changes)
-    place = np.arange(RUN) - runs.astype(int)[:, None]
-    digits[blocks[: len(runs)][place < 0]] = 1
-    if len(runs) == len(blocks):
-        first = blocks[place == 0]
-        tell(np.concatenate([first, blocks[place > 0], rest]), len(first))
-    return digits
+    if tell(np.flatnonzero(~quiet)):
+        at = np.flatnonzero(quiet)
+        at = at[np.argsort(expected[at], kind="stable")]
+        rest, blocks = at[len(at) // RUN * RUN :], at[: len(at) // RUN * RUN].reshape(-1, RUN)
+        changes = None if true is None else np.argmax(np.append(true[blocks] != 1, np.ones((len(blocks), 1), bool), 1), 1)
+        runs = code(tables.runs[expected[blocks[:, -1]]], changes)
+        place = np.arange(RUN) - runs.astype(int)[:, None]
+        same = blocks[: len(runs)][place < 0]
+        digits[same], told[same] = 1, True
+        if len(runs) == len(blocks):
+            first = blocks[place == 0]
+            tell(np.concatenate([first, blocks[place > 0], rest]), len(first))
+    at = np.flatnonzero(told)
+    return at, digits[at]

@@ -24,19 +24,43 @@ from torch import Tensor, nn
 
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.winograd import Conv3x3
-from neurocodec.planes import BASE, BRIGHTEST, GROUPS, PLANES, group
+from neurocodec.planes import BASE, BRIGHTEST, CLASSES, INDICES
 
 _LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
 BRIGHT = 16  # whole numbers to the unit of a prior's hidden layers
+PER_OCTAVE, MIDDLE = 8, 40  # indices of expected magnitudes: to a factor of two, and where it is one step
+_REFINING = 0.047  # squares of a step by which a bit lessens the squared error of an element that is not 0
+
+
+def logistic(index: Tensor, kind: Tensor) -> Tensor:
+    """Probabilities (..., 3) of digits -1, 0, 1 of elements known to be about 3 `kind` steps, of an expected magnitude."""
+    ratio = 2.0 ** ((index + 0.5 - MIDDLE) / PER_OCTAVE)
+    edges = 3 * kind[..., None] + torch.tensor([-1.5, -0.5, 0.5, 1.5])
+    mass = torch.sigmoid(edges / ratio[..., None]).diff(dim=-1).clamp_min(1e-6)
+    return mass / mass.sum(-1, keepdim=True)
+
+
+def order() -> Tensor:
+    """When in its plane a digit shall be told, (INDICES, CLASSES) from 0 to below 1.
+
+    That is by how much it lessens the squared error for each of its bits; a plane later the same takes a ninth of it.
+    """
+    index, kind = torch.arange(INDICES)[:, None, None], torch.arange(CLASSES)[None, :, None]
+    z = 3 * kind + torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64)
+    ratio = 2.0 ** ((index + 0.5 - MIDDLE) / PER_OCTAVE)
+    density = torch.softmax(F.logsigmoid(z / ratio) + F.logsigmoid(-z / ratio), -1)
+    less = (density * ((z - 3 * kind) ** 2 - (z - z.round()) ** 2)).sum(-1)
+    p = logistic(index[..., 0], kind[..., 0]).double()
+    slope = less / -(p * torch.log2(p)).sum(-1)
+    return (torch.log(_REFINING / slope.clamp_min(1e-9)) / math.log(BASE**2)).clamp(0, 0.999).float()
 
 
 class Prior(nn.Module):
-    """How latents are distributed, for counting bits in training: each element logistically, about 0.
+    """How latents are distributed: each element logistically, about 0.
 
-    What is known of a latent two planes before is counted by the scale of its channel; each plane after that by a scale that is
-    corrected by what is known then, across channels and around. The entropy coder's tables are made of this
-    (`train/contexts.py`).
+    The scale is that of the channel, corrected by what is known one plane before, across channels and around. The entropy
+    coder's tables are made of this (`train/contexts.py`).
     """
 
     def __init__(self, scale: Tensor, hidden: int = 48):
@@ -46,31 +70,50 @@ class Prior(nn.Module):
         self.across = Pointwise(len(scale) + 1, hidden)
         self.around = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.told = Pointwise(2 * hidden, len(scale))
+        self.register_buffer("order", order(), persistent=False)
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
 
     @staticmethod
-    def level(n: int) -> float:
-        """What the correction sees of the steps that are known after rung n."""
-        return math.log2(BASE) * (PLANES - (n + 1) / GROUPS) / 4
+    def level(step: Tensor) -> Tensor:
+        """What the correction sees of a step."""
+        return torch.log2(step) / 4
 
-    def forward(self, z: Tensor, step: Tensor) -> Tensor:
-        """Bits of each picture, (N,), for intervals of width `step` (N, C, 1, 1) around z (N, C, h, w)."""
-        nats = torch.zeros((), device=z.device)
-        for _ in range(2):
-            coarse = BASE * step
-            known = z + (torch.round(z / coarse) * coarse - z).detach()
-            rate = self._rate(known, step)
-            nats = nats + F.relu(_log_mass(known, coarse, rate) - _log_mass(z, step, rate))
-            z, step = known, coarse
-        return (nats - _log_mass(z, step, torch.exp(-PACE * self.scale[:, None, None]))).sum((1, 2, 3)) / math.log(2)
+    @torch.no_grad()
+    def steps(self, z: Tensor, depth: Tensor) -> Tensor:
+        """To which step each element of z, (N, C, h, w), is known after all but so many planes, depth: (N, 1, 1, 1)."""
+        plane = depth.floor()
+        step = BASE**plane
+        known = _nearest(z, BASE * step)
+        index = MIDDLE - PER_OCTAVE * torch.log2(self._rate(known, step) * step)
+        kind = (known.abs() / (BASE * step)).round().clamp_max(CLASSES - 1)
+        rank = self.order[index.long().clamp(0, INDICES - 1), kind.long()]
+        return torch.where(rank < 1 - (depth - plane), step, BASE * step)
+
+    def forward(self, z: Tensor, steps: Tensor, noise: Tensor | float = 0.0) -> Tensor:
+        """Bits of each picture, (N,), for intervals of width `steps` around z + noise, all (N, C, h, w)."""
+        last = steps.amin((1, 2, 3), keepdim=True)
+        known = [z + noise, *(_nearest(z, BASE**i * last) for i in (1, 2))]
+        known[1] = torch.where(steps > last, z + noise, known[1])
+        nats = -_log_mass(known[2], BASE**2 * last, torch.exp(-PACE * self.scale[:, None, None]))
+        for i in (1, 0):
+            width = BASE**i * last
+            rate = self._rate(_nearest(z, BASE * width), width)
+            more = F.relu(_log_mass(known[i + 1], BASE * width, rate) - _log_mass(known[i], width, rate))
+            nats = nats + (more if i else more * (steps == last))
+        return nats.sum((1, 2, 3)) / math.log(2)
 
     def _rate(self, known: Tensor, step: Tensor) -> Tensor:
         """1 / scale of each element, (N, C, h, w), of which so much is known, where intervals of width `step` are next."""
-        level = (step.log2().mean(1, keepdim=True) / 4).expand(-1, -1, *known.shape[2:])
+        level = self.level(step).expand(-1, -1, *known.shape[2:])
         here = self.across(torch.cat([torch.log2(1 + known.abs() / step), level], 1)).clamp(0, BRIGHTEST / BRIGHT)
         around = self.around(here).clamp(0, BRIGHTEST / BRIGHT)
         return torch.exp(-PACE * self.scale[:, None, None] - self.told(torch.cat([here, around], 1)))
+
+
+def _nearest(z: Tensor, step: Tensor) -> Tensor:
+    """The nearest multiples of steps, with the gradient of z."""
+    return z + (torch.round(z / step) * step - z).detach()
 
 
 def _log_mass(z: Tensor, width: Tensor, rate: Tensor) -> Tensor:
@@ -111,9 +154,7 @@ class TransformCoder(nn.Module):
         super().__init__()
         self.config: dict[str, Any] = {"channels": channels, "widths": tuple(widths), "blocks": tuple(blocks)}
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
-        gain = torch.tensor([BASE ** (group(c) / GROUPS) for c in range(channels)])
-        self.register_buffer("gain", gain.view(1, channels, 1, 1))
-        self.prior = Prior(gain)
+        self.prior = Prior(torch.ones(channels))
 
         def residual(level: int) -> nn.Sequential:
             return nn.Sequential(*(self.block(widths[level]) for _ in range(blocks[level])))
@@ -140,7 +181,7 @@ class TransformCoder(nn.Module):
         net = cls(**config)
         patches = F.pixel_unshuffle(pictures[-1 if cls.of_photos else 0] - 0.5, cls.stride).permute(0, 2, 3, 1).flatten(0, 2)
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-        largest = torch.arange(len(values) - 1, len(values) - 1 - len(net.gain[0]), -1)
+        largest = torch.arange(len(values) - 1, len(values) - 1 - net.config["channels"], -1)
         basis, deviation = vectors[:, largest], values[largest].clamp_min(1e-9).sqrt() / cls.finest
         with torch.no_grad():
             net.analysis.weight.copy_(basis.T / cls.finest)
@@ -156,11 +197,10 @@ class TransformCoder(nn.Module):
         f = F.pixel_unshuffle(x - 0.5, self.unshuffle)
         for down, blocks in zip(self.down, self.down_blocks, strict=True):
             f = blocks(down(f))
-        return (self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride))) * self.gain
+        return self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride))
 
     def synthesis_transform(self, z: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), about [0, 1], not clipped, of a latent known after any passes."""
-        z = z / self.gain
         f = self.from_latent(z)
         for level in (2, 1):
             f = F.pixel_shuffle(self.up[level - 1](self.up_blocks[level](f)), 2)

@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.models.transform_coder import BRIGHT, PACE, Prior
-from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, GROUPS, INDICES, LARGEST, ONE, PLANES, RUNGS, group, plane_of
+from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
+from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, INDICES, LARGEST, ONE, PLANES, RANKS
 
 _BATCH_ELEMENTS, _RATE = 1 << 19, 2e-3
-_PER_OCTAVE, _MIDDLE = 8, 40  # indices of expected magnitudes: to a factor of two, and where it is one step
 _WEIGHT = 127
 _PRIOR_COUNT = 16.0  # digits of the logistic distribution that are added to those counted
 _FEATURES = torch.from_numpy(FEATURES)
@@ -24,32 +23,35 @@ def latents(net: nn.Module, batches: Sequence[Tensor]) -> Tensor:
 
 
 def fit(prior: Prior, z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]:
-    """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random rungs of random pictures."""
+    """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random planes of random pictures."""
     torch.manual_seed(seed)
     tops = _planes_needed(z.abs().amax((0, 2, 3)))
     expected = _Expected(prior, tops)
     optimizer = torch.optim.Adam(expected.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
-    batch = max(1, _BATCH_ELEMENTS // z[0].numel())
-    rungs = [n for n in range(RUNGS) if len(expected.told_by(n))]
+    batch, planes = max(1, _BATCH_ELEMENTS // z[0].numel()), int(tops.max())
     for _ in range(steps):
-        n = rungs[int(torch.randint(len(rungs), ()))]
         some = z[torch.randint(len(z), (min(batch, len(z)),))]
-        index, kind, digit = expected(some, n)
-        loss = -torch.log(_logistic(index, kind).gather(-1, digit[..., None] + 1)).sum() / len(some)
+        index, kind, digit = expected(some, int(torch.randint(planes, ())))
+        loss = -torch.log(logistic(index, kind).gather(-1, digit[..., None] + 1)).sum() / len(some)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    counts = _PRIOR_COUNT * _logistic(torch.arange(INDICES)[:, None], torch.arange(CLASSES)[None])
+    counts = _PRIOR_COUNT * logistic(torch.arange(INDICES)[:, None], torch.arange(CLASSES)[None])
     with torch.no_grad():
         for some in z.split(batch):
-            for n in rungs:
-                index, kind, digit = expected(some, n)
+            for plane in range(planes):
+                index, kind, digit = expected(some, plane)
                 places = ((index.long() * CLASSES + kind) * 3 + digit + 1).flatten()
                 counts += torch.bincount(places, minlength=counts.numel()).view(counts.shape)
     counts[:, 0] = (counts[:, 0] + counts[:, 0].flip(-1)) / 2  # what is 0 has no side
-    return {"tables.tops": tops.to(torch.int16), "tables.trits": _whole_of_one(counts)} | expected.whole()
+    ranks = (prior.order * RANKS).to(torch.uint8)
+    return {
+        "tables.tops": tops.to(torch.int16),
+        "tables.ranks": ranks,
+        "tables.trits": _whole_of_one(counts),
+    } | expected.whole()
 
 
 class _Expected(nn.Module):
@@ -60,39 +62,32 @@ class _Expected(nn.Module):
         self.tops, channels = tops, len(tops)
         across, around, told = prior.across.weight.detach(), prior.around.weight.detach(), prior.told.weight.detach()
         log2_scale = (PACE * prior.scale.detach() + prior.told.bias.detach()) / torch.log(torch.tensor(2.0))
-        levels = torch.tensor([prior.level(n) for n in range(RUNGS)])
+        step = float(BASE) ** torch.arange(PLANES)
         self.across = nn.Parameter(across[:, :channels].clone())
-        self.level = nn.Parameter(prior.across.bias.detach() + levels[:, None] * across[:, channels])
+        self.level = nn.Parameter(prior.across.bias.detach() + prior.level(step)[:, None] * across[:, channels])
         self.around = nn.Parameter(around.permute(0, 2, 3, 1).flatten(1))  # neighbourhood slowest
         self.nearby = nn.Parameter(prior.around.bias.detach().clone())
         self.told = nn.Parameter(told / torch.log(torch.tensor(2.0)))
-        self.base = nn.Parameter(log2_scale - torch.log2(torch.tensor(float(BASE))) * torch.arange(PLANES)[:, None])
+        self.base = nn.Parameter(log2_scale - torch.log2(step)[:, None])
         largest = [w.abs().max() for w in (self.across, self.around, self.told)]
         self.fine = [int(torch.floor(torch.log2(_WEIGHT / m)).clamp(2, 10)) for m in largest]
 
-    def told_by(self, n: int) -> Tensor:
-        """The channels of which rung n tells a digit."""
-        groups = torch.tensor([group(c) for c in range(len(self.tops))])
-        return ((groups == n % GROUPS) & (plane_of(n) < self.tops)).nonzero()[:, 0]
-
-    def forward(self, z: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of what rung n tells of latents: indices, float, kinds, and digits, away from 0 where that has a side."""
-        k, told, whole = plane_of(n), self.told_by(n), self._integers()
-        groups = torch.tensor([group(c) for c in range(len(self.tops))])
-        value = torch.where((groups < n % GROUPS)[:, None, None], nearest(z, BASE**k), nearest(z, BASE ** (k + 1)))
-        size = _FEATURES[torch.div(value.abs(), BASE**k, rounding_mode="floor").clamp_max(40).long()]
-        h, w = z.shape[2:]
-        here = torch.einsum("hc,ncyx->nhyx", whole["across"], size) + whole["level"][n][:, None, None]
+    def forward(self, z: Tensor, plane: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a plane of latents: indices, float, kinds, and digits, away from 0 where that has a side."""
+        told, whole = (self.tops > plane).nonzero()[:, 0], self._integers()
+        value = nearest(z, BASE ** (plane + 1))
+        size = _FEATURES[torch.div(value.abs(), BASE**plane, rounding_mode="floor").clamp_max(40).long()]
+        here = torch.einsum("hc,ncyx->nhyx", whole["across"], size) + whole["level"][plane][:, None, None]
         here = _floor(here * 2.0 ** -whole["shifts"][0]).clamp(0, BRIGHTEST)
         kernel = whole["around"].view(len(self.around), 3, 3, -1).permute(0, 3, 1, 2)
         nearby = _floor(F.conv2d(here, kernel, whole["nearby"], padding=1) * 2.0 ** -whole["shifts"][1]).clamp(0, BRIGHTEST)
         both = torch.cat([here, nearby], 1)
-        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + whole["base"][k, told][:, None, None]
+        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + whole["base"][plane, told][:, None, None]
         index = _floor(index * 2.0 ** -whole["shifts"][2])
         index = index + (index.clamp(0, INDICES - 1) - index).detach()
         mine = value[:, told]
-        digit = torch.div(nearest(z[:, told], BASE**k) - mine, BASE**k, rounding_mode="floor")
-        kind = torch.div(mine.abs(), BASE ** (k + 1), rounding_mode="floor").clamp_max(CLASSES - 1)
+        digit = torch.div(nearest(z[:, told], BASE**plane) - mine, BASE**plane, rounding_mode="floor")
+        kind = torch.div(mine.abs(), BASE ** (plane + 1), rounding_mode="floor").clamp_max(CLASSES - 1)
         return index, kind.long(), torch.where(mine < 0, -digit, digit).long()
 
     def _integers(self) -> dict:
@@ -104,7 +99,7 @@ class _Expected(nn.Module):
             "around": _round(self.around, 2.0 ** f[1], _WEIGHT),
             "nearby": _round(self.nearby, BRIGHT * 2.0 ** f[1]),
             "told": _round(self.told, 2.0 ** f[2], _WEIGHT),
-            "base": _round(self.base * _PER_OCTAVE + _MIDDLE, 2.0 ** (f[2] + 1)),
+            "base": _round(self.base * PER_OCTAVE + MIDDLE, 2.0 ** (f[2] + 1)),
             "shifts": (f[0] - 2, f[1], f[2] + 1),
         }
 
@@ -130,14 +125,6 @@ def _floor(x: Tensor) -> Tensor:
 def _round(x: Tensor, scale: float, largest: float = float("inf")) -> Tensor:
     x = x * scale
     return x + (x.round().clamp(-largest, largest) - x).detach()
-
-
-def _logistic(index: Tensor, kind: Tensor) -> Tensor:
-    """Probabilities (..., 3) of digits -1, 0, 1 of elements known to be about 3 `kind` steps, of an expected magnitude."""
-    ratio = 2.0 ** ((index + 0.5 - _MIDDLE) / _PER_OCTAVE)
-    edges = 3 * kind[..., None] + torch.tensor([-1.5, -0.5, 0.5, 1.5])
-    mass = torch.sigmoid(edges / ratio[..., None]).diff(dim=-1).clamp_min(1e-6)
-    return mass / mass.sum(-1, keepdim=True)
 
 
 def _planes_needed(largest: Tensor) -> Tensor:
