@@ -30,7 +30,7 @@ _LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit varian
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
 BRIGHT = 16  # whole numbers to the unit of a prior's hidden layers
 PER_OCTAVE, MIDDLE = 8, 40  # indices of expected magnitudes: to a factor of two, and where it is one step
-_REFINING = 0.047  # squares of a step by which a bit lessens the squared error of an element that is not 0
+_REFINING = 2 / 3 / math.log2(3)  # squares of a step by which a bit lessens the squared error of what is spread evenly
 
 
 def logistic(index: Tensor, kind: Tensor) -> Tensor:
