@@ -68,7 +68,7 @@ class Preview(nn.Module):
     stride = 8
     linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "synthesis")  # parameters that start well
 
-    def __init__(self, channels: int = 64, widths: Sequence[int] = (32, 64, 192), blocks: Sequence[int] = (1, 1, 2)):
+    def __init__(self, channels: int = 64, widths: Sequence[int] = (64, 128, 256), blocks: Sequence[int] = (1, 2, 2)):
         """channels: of the latent; widths: of the maps at 1/2, 1/4 and 1/8; blocks: residual blocks there, each way."""
         super().__init__()
         self.config: dict[str, Any] = {"channels": channels, "widths": tuple(widths), "blocks": tuple(blocks)}
