@@ -2,10 +2,10 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -85,13 +85,16 @@ def encode(
     picture, found = prepare(image, model, fit)
     layout = found.layout
     if passes is bytes is bpp is ssim is None:
-        passes, bytes = layout.default_passes, layout.default_bytes
+        passes, bytes, bpp = layout.default_passes, layout.default_bytes, layout.default_bpp
     if passes is None:
         passes = layout.max_passes
     if not 1 <= passes <= layout.max_passes:
         raise NeurocodecError(f"passes must be 1 to {layout.max_passes}")
     if not 1 <= effort <= 9:
         raise NeurocodecError("effort must be 1 to 9")
+    if effort > 1 and not layout.search:
+        raise NeurocodecError(f"{found.name} knows no effort but 1")
+    rounds = [2 ** (effort - 2)] if effort > 1 else []  # of a search, for models that know one
     width, height = picture.width, picture.height
 
     def container(payload: Octets) -> Octets:
@@ -108,22 +111,22 @@ def encode(
         passes = layout.passes_in(room, width, height)
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codec = _codec(found)
-    if effort > 1 and isinstance(layout, RawPasses):
-        raise NeurocodecError(f"{found.name} knows no effort but 1")
-    codes = []
-    for done in codec.encode(picture, 2 ** (effort - 2)) if effort > 1 else codec.encode(picture):
-        codes.append(done.codes)
-        if progress:
-            progress(len(codes), passes)
-        if len(codes) == passes:
-            break
-        if target is not None:
-            from neurocodec import metrics
 
-            shown = images.to_image(done.picture)
-            if metrics.ssim(np.asarray(target), np.asarray(shown)) >= ssim:
-                break
-    return container(layout.pack(codes, width, height, room))
+    def codes() -> Iterator[Any]:
+        for n, done in enumerate(codec.encode(picture, *rounds), 1):
+            yield done.codes
+            if progress:
+                progress(n, passes)
+            if n == passes:
+                return
+            if target is not None:
+                from neurocodec import metrics
+
+                shown = images.to_image(done.picture)
+                if metrics.ssim(np.asarray(target), np.asarray(shown)) >= ssim:
+                    return
+
+    return container(layout.pack(codes(), width, height, room))
 
 
 def prepare(image: images.Source, model: str | os.PathLike | None, fit: int | None) -> tuple[images.Picture, Model]:

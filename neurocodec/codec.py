@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
-from neurocodec.planes import BASE, Known, Told, tell
+from neurocodec.planes import Known, Told, tell
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -35,9 +35,10 @@ class PassNetwork(Protocol):
 
 
 class LatentNetwork(Protocol):
-    """What a network with a latent offers; shapes are those of `models/preview.py`."""
+    """What a network with a latent offers; shapes are those of `models/transform_coder.py`."""
 
     stride: int
+    reach: int  # pixels to each side that a transform looks at, at most; a multiple of the stride
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
     def synthesis_transform(self, z: Tensor) -> Tensor: ...
@@ -177,17 +178,15 @@ class LatentCodec:
         """
         width, height = picture.width, picture.height
         known = self.layout.known(width, height)
-        largest = BASE ** known.map.top.astype(np.int32) // 2
-        x = _pad(picture, self.network.stride).float()
-        with torch.no_grad():
-            latent = self.network.analysis_transform(x)
+        latent = torch.empty(1, *known.shape)
+        self._sweep(self.network.analysis_transform, _pad(picture, self.network.stride), latent)
+        largest = torch.from_numpy(known.largest)
         if search:
             from neurocodec.search import refine
 
-            target, limits = torch.from_numpy(picture.rgb)[None], torch.from_numpy(largest).float().view(latent.shape)
-            latent = refine(self.network, target, latent, limits, search)
-        z = np.clip(np.round(latent.flatten().numpy()), -largest, largest).astype(np.int32)
-        passes = tell(known, self.layout.tables, lambda _, true: true, lambda plane, at: known.digits(z, plane, at))
+            latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, largest, search)
+        z = latent[0].round_().clamp_(-largest, largest).flatten().to(torch.int32).numpy()
+        passes = tell(known, self.layout.tables, lambda table, keys, true: true, lambda plane, at: known.digits(z, plane, at))
         return self._shown(passes, known, width, height)
 
     def decode(self, codes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
@@ -202,14 +201,28 @@ class LatentCodec:
         return self._shown(passes(), known, width, height)
 
     def _shown(self, passes: Iterator[Told], known: Known, width: int, height: int) -> Iterator[Pass]:
+        _, rows, columns = known.shape
+
         def show(known: Known) -> Picture:
-            z = torch.from_numpy(known.value).float().view(1, *known.map.shape)
-            with torch.no_grad():
-                y = self.network.synthesis_transform(z)
+            z = torch.from_numpy(known.value).view(1, *known.shape)
+            y = torch.empty(1, 3, rows * self.network.stride, columns * self.network.stride)
+            self._sweep(self.network.synthesis_transform, z, y)
             return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
         for told in passes:
             yield Pass(told, lambda: known, show)
+
+    @torch.no_grad()
+    def _sweep(self, transform: Callable[[Tensor], Tensor], whole: Tensor, out: Tensor) -> None:
+        """out <- transform(whole), strip by strip; both show the same picture, at 1 or 1/stride of its size."""
+        height, width = (max(t.shape[i] for t in (whole, out)) for i in (2, 3))
+        reach = self.network.reach
+        strip = max(reach, 2 * STRIP_PIXELS // width // self.network.stride * self.network.stride)
+        for top in range(0, height, strip):
+            bottom = min(top + strip, height)
+            above, below = max(0, top - reach), min(bottom + reach, height)
+            window = transform(_rows(whole, above, below, height).float())
+            _rows(out, top, bottom, height).copy_(_rows(window, top - above, bottom - above, below - above))
 
 
 def _like(shape: Sequence[int]) -> Tensor:

@@ -5,14 +5,14 @@ cut could be anything from all zeros to all ones, and since a range decoder is m
 as long as both extremes agree on it. No byte is spent on lengths or padding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import constriction
 import numpy as np
 
 from neurocodec.errors import StreamError
-from neurocodec.planes import Coder, Told
+from neurocodec.planes import Coder, Symbols, Told
 
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 _WORD, _SEAL = 4, 8  # bytes: of a word; that a finished coder may have written beyond need
@@ -22,25 +22,33 @@ Tell = Callable[[Coder], Iterator[Told]]  # passes, told by a coder
 _Decoder = constriction.stream.queue.RangeDecoder
 
 
-def pack(tell: Tell, limit: int | None = None) -> bytes:
+def pack(passes: Iterable[Told], limit: int | None = None) -> bytes:
     """Bytes of passes of digits, as few as make the last digit certain, or the first `limit` of more than those."""
-    encoder = _Encoding()
-    for _ in tell(encoder):
-        if limit is not None and encoder.bytes >= limit + _SEAL:
-            return encoder.data()[:limit]
-    data = encoder.data()
-    if encoder.coded.count <= _SHORT:
+    encoder, coded = constriction.stream.queue.RangeEncoder(), _Coded()
+    for told in passes:
+        for symbols in told.coded:
+            if len(symbols.found):
+                encoder.encode(symbols.found.astype(np.int32), _MODEL, symbols.table[symbols.keys])
+            coded.take(symbols)
+        if limit is not None and encoder.num_words() * _WORD >= limit + _SEAL:
+            return _octets(encoder)[:limit]
+    data = _octets(encoder)
+    if coded.count <= _SHORT:
         for length in range(max(1, len(data) - _SEAL), len(data)):
             number = int.from_bytes(data[:length], "big")
             for near in (number, number + 1):  # the coder's own choice may need more bytes than a neighbour
-                if near < 256**length and encoder.coded.by(near.to_bytes(length, "big")):
+                if near < 256**length and coded.by(near.to_bytes(length, "big")):
                     return near.to_bytes(length, "big")[:limit]
     return data[:limit]
 
 
+def _octets(encoder: constriction.stream.queue.RangeEncoder) -> bytes:
+    return encoder.get_compressed().astype(">u4").tobytes()
+
+
 def unpack(payload: bytes, tell: Tell) -> Iterator[Told]:
     """Passes, of the last one the digits that are certain. Raises StreamError for bytes after the last pass."""
-    return iter([told for told, _ in _passes(payload, tell)])
+    return (told for told, _ in _passes(payload, tell))
 
 
 def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
@@ -76,73 +84,44 @@ def _passes(payload: bytes, tell: Tell) -> Iterator[tuple[Told, float]]:
 
 
 class _Coded:
-    """Symbols that were coded, with their probabilities."""
+    """Symbols that were coded."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[np.ndarray, np.ndarray]] = []
+        self._steps: list[Symbols] = []
         self.count, self.bits = 0, 0.0
 
-    def take(self, probabilities: np.ndarray, symbols: np.ndarray) -> None:
-        found = probabilities[: len(symbols)]
-        self._steps.append((found, symbols))
-        self.count += len(symbols)
-        self.bits -= float(np.log2(np.take_along_axis(found, symbols[:, None].astype(np.int64), 1)).sum())
+    def take(self, symbols: Symbols) -> None:
+        self._steps.append(symbols)
+        self.count += len(symbols.found)
+        self.bits -= float(np.log2(symbols.table)[symbols.keys, symbols.found].sum())
 
     def by(self, payload: bytes) -> bool:
         """Whether a payload makes just these symbols certain."""
-        extremes = _extremes(payload)
-        return all(np.array_equal(_certain(extremes, p), symbols) for p, symbols in self._steps)
-
-
-class _Encoding:
-    """A coder that is given symbols."""
-
-    def __init__(self) -> None:
-        self._encoder = constriction.stream.queue.RangeEncoder()
-        self.coded = _Coded()
-
-    def __call__(self, probabilities: np.ndarray, symbols: np.ndarray) -> np.ndarray:
-        if len(symbols):
-            self._encoder.encode(symbols.astype(np.int32), _MODEL, probabilities)
-            self.coded.take(probabilities, symbols)
-        return symbols
-
-    @property
-    def bytes(self) -> int:
-        return self._encoder.num_words() * _WORD
-
-    def data(self) -> bytes:
-        return self._encoder.get_compressed().astype(">u4").tobytes()
+        decoding = _Decoding(payload)
+        return all(np.array_equal(decoding.certain(s.table[s.keys]), s.found) for s in self._steps)
 
 
 class _Decoding:
     """A coder that finds symbols in a payload, as far as they are certain."""
 
     def __init__(self, payload: bytes):
-        self._extremes = _extremes(payload)
+        tails = (fill * (2 * _SEAL - len(payload) % 4) for fill in (b"\0", b"\xff"))
+        self._low, self._high = (_Decoder(np.frombuffer(payload + tail, ">u4").astype(np.uint32)) for tail in tails)
         self.coded = _Coded()
 
-    def __call__(self, probabilities: np.ndarray, symbols: None) -> np.ndarray:
-        found = _certain(self._extremes, probabilities)
-        if len(found):
-            self.coded.take(probabilities, found)
+    def __call__(self, table: np.ndarray, keys: np.ndarray, symbols: None) -> np.ndarray:
+        found = self.certain(table[keys])
+        self.coded.take(Symbols(table, keys[: len(found)], found))
         return found
 
-
-def _extremes(payload: bytes) -> tuple[_Decoder, _Decoder]:
-    tails = (fill * (2 * _SEAL - len(payload) % 4) for fill in (b"\0", b"\xff"))
-    low, high = (_Decoder(np.frombuffer(payload + tail, ">u4").astype(np.uint32)) for tail in tails)
-    return low, high
-
-
-def _certain(extremes: tuple[_Decoder, _Decoder], probabilities: np.ndarray) -> np.ndarray:
-    """The symbols on which both extremes agree, up to the first on which they do not."""
-    if not len(probabilities):
-        return np.empty(0, np.uint8)
-    low, high = (_read(decoder, probabilities) for decoder in extremes)
-    both = min(len(low), len(high))
-    differ = np.flatnonzero(low[:both] != high[:both])
-    return low[: differ[0] if len(differ) else both].astype(np.uint8)
+    def certain(self, probabilities: np.ndarray) -> np.ndarray:
+        """The symbols on which both extremes agree, up to the first on which they do not."""
+        if not len(probabilities):
+            return np.empty(0, np.uint8)
+        low, high = _read(self._low, probabilities), _read(self._high, probabilities)
+        both = min(len(low), len(high))
+        differ = np.flatnonzero(low[:both] != high[:both])
+        return low[: differ[0] if len(differ) else both].astype(np.uint8)
 
 
 def _read(decoder: _Decoder, probabilities: np.ndarray) -> np.ndarray:
@@ -151,10 +130,8 @@ def _read(decoder: _Decoder, probabilities: np.ndarray) -> np.ndarray:
     try:
         return decoder.decode(_MODEL, probabilities)
     except AssertionError:
-        found = []
-        for p in probabilities:
-            try:
-                found.append(before.decode(_MODEL, p[None])[0])
-            except AssertionError:
-                break
-        return np.array(found, np.int32)
+        if len(probabilities) == 1:
+            return np.empty(0, np.int32)
+        half = len(probabilities) // 2
+        first = _read(before, probabilities[:half])
+        return first if len(first) < half else np.concatenate([first, _read(before, probabilities[half:])])

@@ -11,10 +11,19 @@ import numpy as np
 
 from neurocodec import entropy
 from neurocodec.errors import StreamError
-from neurocodec.planes import PASSES, RANKS, Coder, Known, Tables, Told, Truth, map_of, tell
+from neurocodec.planes import PASSES, RANKS, Coder, Known, Tables, Told, Truth, tell
 
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
+
+
+def _least(width: int, height: int) -> int:
+    return max(1, -(-(width * height - _FREE_PIXELS) // _PIXELS_PER_BYTE))
+
+
+def _check(payload: bytes, least: int, width: int, height: int) -> None:
+    if len(payload) < least:
+        raise StreamError(f"a payload of {len(payload)} bytes is too short for {width}x{height} pixels")
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,9 @@ class RawPasses:
     max_passes: int
     default_passes: int | None = 8  # 1 bpp: visually close to the original, room to cut
     default_bytes: int | None = None
+    default_bpp: float | None = None
     fit: int | None = None
+    search: bool = False
 
     def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "RawPasses":
         """The payload of a model with these weights and this configuration, which may set the bits."""
@@ -42,7 +53,7 @@ class RawPasses:
 
     def least(self, width: int, height: int) -> int:
         """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
-        return max(1, -(-(width * height - _FREE_PIXELS) // _PIXELS_PER_BYTE))
+        return _least(width, height)
 
     def most(self, width: int, height: int) -> int:
         """Bytes of a payload of all passes."""
@@ -61,8 +72,7 @@ class RawPasses:
         size, most, least = self.pass_bytes(width, height), self.most(width, height), self.least(width, height)
         if len(payload) > most:
             raise StreamError(f"{len(payload) - most} bytes of trailing garbage after the last pass")
-        if len(payload) < least:
-            raise StreamError(f"a payload of {len(payload)} bytes is too short for {width}x{height} pixels")
+        _check(payload, least, width, height)
         return [min(size, len(payload) - start) for start in range(0, len(payload), size)], len(payload) // size
 
     def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
@@ -85,15 +95,17 @@ class CodedPasses:
     """Payload of a latent told plane by plane (`planes`): the digits of each pass through a range coder (`entropy`).
 
     stride: pixels per element, each way. max_pixels: of a picture. fit: pixels to which large pictures are scaled down, if
-    they are. tables: the model's.
+    they are. search: whether an encoder may search for better digits. tables: the model's.
     """
 
     stride: int
     max_pixels: int
-    default_bytes: int | None
-    fit: int | None
-    tables: Tables | None = None
     default_passes: int | None = None
+    default_bytes: int | None = None
+    default_bpp: float | None = None
+    fit: int | None = None
+    search: bool = False
+    tables: Tables | None = None
 
     def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "CodedPasses":
         """The payload of a model with these weights and this configuration."""
@@ -109,7 +121,7 @@ class CodedPasses:
         if width * height > self.max_pixels:
             raise StreamError(f"{width}x{height} pixels are more than the model's {self.max_pixels}")
         tops = self.tables.tops
-        return Known(map_of(tops, (len(tops), -(-height // self.stride), -(-width // self.stride))))
+        return Known(tops, (len(tops), -(-height // self.stride), -(-width // self.stride)))
 
     def tell(self, width: int, height: int, code: Coder, truth: Truth | None = None) -> Iterator[Told]:
         """The passes of a picture, told by a coder."""
@@ -119,26 +131,21 @@ class CodedPasses:
         return lambda code: self.tell(width, height, code)
 
     def least(self, width: int, height: int) -> int:
-        """Bytes below which a payload is not decoded."""
-        return 1
+        """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
+        return _least(width, height)
 
     def most(self, width: int, height: int) -> int:
         """No payload has more bytes."""
-        return 2 * sum(map(len, self.known(width, height).map.elements)) + 8
+        known = self.known(width, height)
+        return 2 * int(known.tops.sum()) * known.shape[1] * known.shape[2] + 8
 
     def passes_in(self, size: int, width: int, height: int) -> int:
         """How many passes it may take to fill so many bytes."""
         return self.max_passes
 
     def pack(self, codes: Iterable[Told], width: int, height: int, limit: int | None = None) -> bytes:
-        """Payload, its first `limit` bytes, of whole passes."""
-        source = iter(codes)
-
-        def truth(plane: int, elements: np.ndarray) -> np.ndarray | None:
-            told = next(source, None)
-            return None if told is None else told.digits
-
-        return entropy.pack(lambda code: self.tell(width, height, code, truth), limit)
+        """Payload, its first `limit` bytes, of whole passes; no more of them are asked for than it takes."""
+        return entropy.pack(codes, limit)
 
     def sizes(self, payload: bytes, width: int, height: int) -> tuple[list[int], int]:
         """Bytes of each pass in a payload, by its digits' information, and how many passes are whole."""
@@ -153,6 +160,5 @@ class CodedPasses:
 
         Raises StreamError for an empty payload, bytes after the last pass, and too large a picture.
         """
-        if not payload:
-            raise StreamError(f"a payload of 0 bytes is too short for {width}x{height} pixels")
+        _check(payload, self.least(width, height), width, height)
         return entropy.unpack(payload, self._tell(width, height))

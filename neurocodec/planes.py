@@ -11,9 +11,10 @@ All arithmetic is that of integers, exact in any order of summation: products of
 here imports torch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,48 +27,61 @@ BRIGHTEST = 255  # of a hidden unit
 INDICES = 64  # of expected magnitudes
 ONE = 1 << 16  # probabilities are in units of 1 / ONE
 CLASSES = 4  # of elements, by the magnitude known, in units of the plane before: 0, 1, 2, more
-RUN = 32  # elements that one symbol can tell to be unchanged
+KEYS = 2 * INDICES * CLASSES
+RUN, BUSY = 32, 128  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
 CROWD = 1024  # elements that hardly change from which on they are told by runs
 
 Shape = tuple[int, int, int]  # channels, rows, columns
-# Codes symbols of given probabilities, float64 (n, symbols): an encoder is given them, a decoder finds them, or the first.
-Coder = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+
+
+class Symbols(NamedTuple):
+    """What the entropy coder codes: `found`, uint8 (n,), whose probabilities are rows `keys`, (n,), of `table`, float64."""
+
+    table: np.ndarray
+    keys: np.ndarray
+    found: np.ndarray
+
+
+# Codes symbols of rows of a table of probabilities: an encoder is given them, a decoder finds them, or the first of them.
+Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Told:
-    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements, and whether that is all of them."""
+    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements, and whether that is all of them.
+
+    coded: the symbols that tell it.
+    """
 
     plane: int
     elements: np.ndarray
     digits: np.ndarray
+    coded: tuple[Symbols, ...]
     whole: bool = True
-
-
-class Map:
-    """Where the elements of a latent of a given shape lie; arrays are read-only."""
-
-    def __init__(self, tops: tuple[int, ...], shape: Shape):
-        self.shape = shape
-        self.count = int(np.prod(shape))
-        self.top = np.repeat(np.array(tops), shape[1] * shape[2])
-        self.channels = [np.flatnonzero(np.array(tops) > k) for k in range(PLANES)]  # of which a plane is told
-        self.elements = [np.flatnonzero(self.top > k) for k in range(PLANES)]
-        self.planes = range(max(tops) - 1, -1, -1)
-
-
-@lru_cache(maxsize=16)
-def map_of(tops: tuple[int, ...], shape: Shape) -> Map:
-    """The one map of such latents."""
-    return Map(tops, shape)
 
 
 class Known:
     """What has been told of a latent: `value`, int32 (count,), multiples of 3^plane, where plane is the last one told."""
 
-    def __init__(self, map: Map):
-        self.map = map
-        self.value = np.zeros(map.count, np.int32)
+    def __init__(self, tops: Sequence[int], shape: Shape):
+        """tops: planes that are told of each channel."""
+        self.shape = shape
+        self.tops = np.array(tops)
+        self.value = np.zeros(int(np.prod(shape)), np.int32)
+
+    @property
+    def planes(self) -> range:
+        """All planes, in order."""
+        return range(int(self.tops.max()) - 1, -1, -1)
+
+    @property
+    def largest(self) -> np.ndarray:
+        """Magnitude of elements, int32 (C, 1, 1)."""
+        return (BASE**self.tops // 2).astype(np.int32)[:, None, None]
+
+    def channels(self, plane: int) -> np.ndarray:
+        """Those of which a plane is told."""
+        return np.flatnonzero(self.tops > plane)
 
     def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
         """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
@@ -76,7 +90,7 @@ class Known:
         return ((nearest - self.value[elements]) // step + 1).astype(np.uint8)
 
     def tell(self, told: Told) -> None:
-        """Take a pass."""
+        """Take a pass, or the part of it that is there."""
         self.value[told.elements] += (told.digits.astype(np.int32) - 1) * BASE**told.plane
 
 
@@ -114,14 +128,28 @@ class Tables:
         )
 
     @cached_property
-    def quiet(self) -> int:
-        """The first index of which more than one element in 128 is expected to leave 0."""
-        return int(np.argmax(np.append(self.trits[:, 0, 1] < ONE - ONE // 128, True)))
+    def rank(self) -> np.ndarray:
+        """uint8 (KEYS,): in which pass of a plane an element is told; of keys as `keys` makes them."""
+        return np.tile(self.ranks.ravel(), 2)
+
+    @cached_property
+    def quiet(self) -> np.ndarray:
+        """bool (KEYS,): whether of such elements at most one in BUSY is expected to leave 0."""
+        found = np.zeros((2, INDICES, CLASSES), bool)
+        busy = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
+        found[:, : np.argmax(busy), 0] = True
+        return found.ravel()
+
+    @cached_property
+    def digits(self) -> np.ndarray:
+        """float64 (KEYS + 1, 3): of digits, and, in the last row, of those that are not 0; exact multiples of 1 / ONE."""
+        of = np.concatenate([self.trits.reshape(-1, 3), self.trits.reshape(-1, 3)[:, ::-1]])
+        return np.concatenate([of, [[ONE // 2 - 1, 2, ONE // 2 - 1]]]) / ONE
 
     @cached_property
     def runs(self) -> np.ndarray:
-        """float64 (INDICES, RUN + 1): of the first element to leave 0 among RUN, or of none, exact multiples of 1 / ONE."""
-        stay, left = self.trits[:, 0, 1], np.full(len(self.trits), ONE)
+        """float64 (INDICES, RUN + 1): of the first quiet element to leave 0 among RUN, or of none, multiples of 1 / ONE."""
+        stay, left = np.maximum(self.trits[:, 0, 1], ONE - ONE // BUSY), np.full(len(self.trits), ONE)
         found = np.empty((len(stay), RUN + 1), np.int64)
         for i in range(RUN):
             found[:, i] = np.maximum(1, left * (ONE - stay) // ONE)
@@ -129,10 +157,16 @@ class Tables:
         found[:, RUN] = left
         return found / ONE
 
+    def keys(self, known: Known, plane: int) -> np.ndarray:
+        """Of the elements of which a plane is told, uint16: whether negative, the magnitude expected, and the one known."""
+        value = known.value.reshape(len(self.tops), -1)[known.channels(plane)].ravel()
+        kind = np.minimum(np.abs(value) // BASE ** (plane + 1), CLASSES - 1).astype(np.uint16)
+        return (value < 0) * np.uint16(KEYS // 2) + self.expected(known, plane).astype(np.uint16) * np.uint16(CLASSES) + kind
+
     def expected(self, known: Known, plane: int) -> np.ndarray:
         """Indices, uint8, of the magnitudes that the elements of which a plane is told are expected to have."""
-        channels, height, width = known.map.shape
-        mine = known.map.channels[plane]
+        channels, height, width = known.shape
+        mine = known.channels(plane)
         seen = _features(plane).take(known.value + LARGEST).reshape(channels, -1)
         here = _unit(self.across @ seen + self.level[plane][:, None], self.shifts[0])
         padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
@@ -153,8 +187,8 @@ def _features(plane: int) -> np.ndarray:
     return FEATURES[np.minimum(np.abs(np.arange(-LARGEST, LARGEST + 1)) // BASE**plane, 40)]
 
 
-# The digits of a plane of some elements, for an encoder; None where the passes shall end.
-Truth = Callable[[int, np.ndarray], np.ndarray | None]
+# The digits of a plane of some elements, for an encoder.
+Truth = Callable[[int, np.ndarray], np.ndarray]
 
 
 def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) -> Iterator[Told]:
@@ -162,21 +196,14 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
 
     Encoding and decoding are both driven by this, so they cannot drift apart.
     """
-    for plane in known.map.planes:
-        elements, expected = known.map.elements[plane], tables.expected(known, plane)
-        value = known.value[elements]
-        kind = np.minimum(np.abs(value) // BASE ** (plane + 1), CLASSES - 1)
-        rank = tables.ranks[expected, kind]
-        probabilities = tables.trits[expected, kind]
-        probabilities = np.where((value < 0)[:, None], probabilities[:, ::-1], probabilities) / ONE
-        quiet = (expected < tables.quiet) & (kind == 0)
+    places = known.shape[1] * known.shape[2]
+    for plane in known.planes:
+        channels, keys = known.channels(plane), tables.keys(known, plane)
+        rank = tables.rank[keys]
         for number in range(RANKS):
-            mine = np.flatnonzero(rank == number)
-            true = None if truth is None else truth(plane, elements[mine])
-            if truth is not None and true is None:
-                return
-            at, digits = _pass(tables, probabilities[mine], expected[mine], quiet[mine], code, true)
-            told = Told(plane, elements[mine[at]], digits, len(at) == len(mine))
+            mine = np.flatnonzero(rank == number).astype(np.int32)
+            elements = (channels.astype(np.int32) * places)[mine // places] + mine % places
+            told = _pass(tables, plane, elements, keys[mine], code, None if truth is None else truth(plane, elements))
             known.tell(told)
             yield told
             if not told.whole:
@@ -184,34 +211,42 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
 
 
 def _pass(
-    tables: Tables, probabilities: np.ndarray, expected: np.ndarray, quiet: np.ndarray, code: Coder, true: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which digits are told, and they: first those that may well change, then, by runs, those that hardly do."""
-    if quiet.sum() < CROWD:
-        digits = code(probabilities, true)
-        return np.arange(len(digits)), digits
-    digits, told = np.empty(len(quiet), np.uint8), np.zeros(len(quiet), bool)
+    tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, code: Coder, true: np.ndarray | None
+) -> Told:
+    """First those elements are told that may well change, then, by runs, those that hardly do."""
+    coded: list[Symbols] = []
+
+    def symbols(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
+        found = code(table, keys, true)
+        coded.append(Symbols(table, keys[: len(found)], found))
+        return found
+
+    quiet = tables.quiet[keys]
+    if np.count_nonzero(quiet) < CROWD:
+        found = symbols(tables.digits, keys, true)
+        return Told(plane, elements[: len(found)], found, tuple(coded), len(found) == len(keys))
+    digits, told = np.empty(len(keys), np.uint8), np.zeros(len(keys), bool)
 
     def tell(at: np.ndarray, first: int = 0) -> bool:
-        """Code the digits of some elements, the `first` of which are known to change; whether all could be told."""
-        of = probabilities[at]
-        of[:first] = (0.5 - 1 / ONE, 2 / ONE, 0.5 - 1 / ONE)
-        found = code(of, None if true is None else true[at])
+        """Tell the digits of some elements, the `first` of which are known to change; whether all could be told."""
+        of = keys[at]
+        of[:first] = KEYS
+        found = symbols(tables.digits, of, None if true is None else true[at])
         digits[at[: len(found)]] = found
         told[at[: len(found)]] = True
         return len(found) == len(at)
 
     if tell(np.flatnonzero(~quiet)):
         at = np.flatnonzero(quiet)
+        expected = keys // CLASSES % INDICES
         at = at[np.argsort(expected[at], kind="stable")]
         rest, blocks = at[len(at) // RUN * RUN :], at[: len(at) // RUN * RUN].reshape(-1, RUN)
         changes = None if true is None else np.argmax(np.append(true[blocks] != 1, np.ones((len(blocks), 1), bool), 1), 1)
-        runs = code(tables.runs[expected[blocks[:, -1]]], changes)
+        runs = symbols(tables.runs, expected[blocks[:, -1]], None if changes is None else changes.astype(np.uint8))
         place = np.arange(RUN) - runs.astype(int)[:, None]
         same = blocks[: len(runs)][place < 0]
         digits[same], told[same] = 1, True
         if len(runs) == len(blocks):
             first = blocks[place == 0]
             tell(np.concatenate([first, blocks[place > 0], rest]), len(first))
-    at = np.flatnonzero(told)
-    return at, digits[at]
+    return Told(plane, elements[told], digits[told], tuple(coded), bool(told.all()))

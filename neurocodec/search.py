@@ -14,12 +14,13 @@ _TRIED = 32  # changes per round
 def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, rounds: int) -> Tensor:
     """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z at every prefix of its stream.
 
-    Cost is the objective that the network was trained for. largest: magnitude of each element, (1, C, h, w). In each round
+    Cost is the objective that the network was trained for. largest: magnitude of elements, (C, 1, 1). In each round
     of a stage the changes by one step that a gradient promises most of are tried one by one, and then those that kept the
     promise together. What one stage has settled on bounds the next ones, whose digits are finer.
     """
     objective = RateDistortion()
-    low, high = -largest, largest
+    high = largest.float().expand_as(z)
+    low = -high
     z = z.round().clamp(low, high)
 
     def cost(z: Tensor, depth: float) -> Tensor:

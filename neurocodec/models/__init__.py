@@ -123,7 +123,7 @@ def conv_autoencoder() -> Any:
     "preview",
     number=8,
     summary="thumbnails in 16 to 256 bytes; a scalar latent binarized plane by plane, entropy-coded",
-    layout=CodedPasses(stride=8, max_pixels=1 << 16, default_bytes=64, fit=32),
+    layout=CodedPasses(stride=8, max_pixels=1 << 16, default_bytes=64, fit=32, search=True),
 )
 def preview() -> Any:
     from neurocodec.models.preview import Preview
@@ -135,7 +135,7 @@ def preview() -> Any:
     "photo",
     number=9,
     summary="whole pictures; a scalar latent binarized plane by plane, entropy-coded",
-    layout=CodedPasses(stride=16, max_pixels=1 << 27, default_bytes=None, fit=None),
+    layout=CodedPasses(stride=16, max_pixels=1 << 27, default_bpp=0.5),
 )
 def photo() -> Any:
     from neurocodec.models.photo import Photo

@@ -15,6 +15,8 @@ from neurocodec.models.transform_coder import TransformCoder
 class Bottleneck(nn.Module):
     """x + wide(conv(narrow(x))) with activations before each, at first x alone (arXiv 1603.05027); (N, C, h, w) to the same."""
 
+    convs = 1  # that reach one place further
+
     def __init__(self, channels: int):
         super().__init__()
         self.narrow = Pointwise(channels, channels // 2)

@@ -1,6 +1,6 @@
 """A transform codec whose latent is binarized plane by plane; `preview` and `photo` are of this kind.
 
-    x --> 3x3 convolutions at 1/u -> 1/2u -> 1/4u of the size --> gain --> z, C numbers per 4u x 4u pixels --> planes of digits
+    x --> 3x3 convolutions at 1/u -> 1/2u -> 1/4u of the size --> z, C numbers per 4u x 4u pixels --> planes of digits
       '-> linear transform of 4u x 4u pixels ---------------^
     y <-- convolutions at 1/u <- 1/2u <- 1/4u of the size <----------------- z known to some plane
       ^-- linear transform to 4u x 4u pixels <-----------------------------------'
@@ -15,7 +15,7 @@ by adding nothing: the untrained network is a transform coder, and training star
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -125,6 +125,8 @@ def _log_mass(z: Tensor, width: Tensor, rate: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """x + conv(activation(conv(activation(x)))), at first x alone (arXiv 1603.05027); (N, C, h, w) to the same."""
 
+    convs = 2  # that reach one place further
+
     def __init__(self, channels: int):
         super().__init__()
         self.first = Conv3x3(channels, channels)
@@ -139,7 +141,8 @@ class ResidualBlock(nn.Module):
 class TransformCoder(nn.Module):
     """The network as a codec sees it: `analysis_transform` and `synthesis_transform`. Latent: (N, C, H/stride, W/stride).
 
-    A subclass says how many pixels, each way, the convolutions first take as one (`unshuffle`), of which blocks it is made, and to which step of an orthonormal transform's coefficients an untrained network is told at last (`finest`).
+    A subclass says how many pixels, each way, the convolutions first take as one (`unshuffle`), of which blocks it is made,
+    and to which step of an orthonormal transform's coefficients an untrained network is told at last (`finest`).
     """
 
     linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "synthesis")  # parameters that start well
@@ -147,7 +150,7 @@ class TransformCoder(nn.Module):
     stride: int  # 4 * unshuffle
     finest: float
     of_photos: bool  # or else of thumbnails
-    block: Callable[[int], nn.Module]
+    block: type[nn.Module]
 
     def __init__(self, channels: int, widths: Sequence[int], blocks: Sequence[int]):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: residual blocks there, each way."""
@@ -174,6 +177,13 @@ class TransformCoder(nn.Module):
         self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.up = nn.ModuleList((Pointwise(widths[1], 4 * widths[0]), Pointwise(widths[2], 4 * widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
+
+    @property
+    def reach(self) -> int:
+        """Pixels to each side that a transform looks at, at most; a multiple of the stride."""
+        convs = [n * self.block.convs + 1 for n in self.config["blocks"]]
+        pixels = self.unshuffle * sum(2**level * n for level, n in enumerate((convs[0] + 1, *convs[1:])))
+        return -(-pixels // self.stride) * self.stride
 
     @classmethod
     def start(cls, pictures: list[Tensor], **config: Any) -> Self:

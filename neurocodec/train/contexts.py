@@ -26,7 +26,7 @@ def fit(prior: Prior, z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]
     """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random planes of random pictures."""
     torch.manual_seed(seed)
     tops = _planes_needed(z.abs().amax((0, 2, 3)))
-    expected = _Expected(prior, tops)
+    expected = Expected(prior, tops)
     optimizer = torch.optim.Adam(expected.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
     batch, planes = max(1, _BATCH_ELEMENTS // z[0].numel()), int(tops.max())
@@ -54,7 +54,7 @@ def fit(prior: Prior, z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]
     } | expected.whole()
 
 
-class _Expected(nn.Module):
+class Expected(nn.Module):
     """`Tables.expected` in floating point, rounded as that is, with gradients."""
 
     def __init__(self, prior: Prior, tops: Tensor):
