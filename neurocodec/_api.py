@@ -92,6 +92,9 @@ def encode(
         raise NeurocodecError(f"passes must be 1 to {layout.max_passes}")
     if not 1 <= effort <= 9:
         raise NeurocodecError("effort must be 1 to 9")
+    if effort > 1 and isinstance(layout, RawPasses):
+        raise NeurocodecError(f"{found.name} knows no effort but 1")
+    rounds = [2 ** (effort - 2)] if effort > 1 else []  # of a search, for models that know one
     width, height = picture.width, picture.height
 
     def container(payload: Octets) -> Octets:
@@ -108,10 +111,8 @@ def encode(
         passes = layout.passes_in(room, width, height)
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codec = _codec(found)
-    if effort > 1 and isinstance(layout, RawPasses):
-        raise NeurocodecError(f"{found.name} knows no effort but 1")
     codes = []
-    for done in codec.encode(picture, 2 ** (effort - 2)) if effort > 1 else codec.encode(picture):
+    for done in codec.encode(picture, *rounds):
         codes.append(done.codes)
         if progress:
             progress(len(codes), passes)
