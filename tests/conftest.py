@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
-from command import SIZE
 from PIL import Image
 
 import neurocodec
 
-pytest.register_assert_rewrite("pictures")
+pytest.register_assert_rewrite("command", "pictures")
+from command import SIZE  # noqa: E402, rewritten only if it is registered first
 
 
 @pytest.fixture(scope="session")

@@ -29,11 +29,12 @@ _TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 4_000
 def run(
     config: Path, data: list[str], out: Path, minutes: float, device: str, resume: bool, report: Callable[[dict], None]
 ) -> None:
-    """Train what `config` describes (TOML: architecture, terms, weights, [network], [schedule], [objective]).
+    """Train what `config` describes (TOML: architecture, terms, int8, weights, [network], [schedule], [objective]).
 
-    terms: under which the data may be used, for the model card. weights: a file beside the configuration to start from,
-    instead of the architecture's own start with the [network] settings. [schedule]: settings of `Schedule`.
-    [objective]: settings of `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
+    terms: under which the data may be used, for the model card. int8: whether large weights are written in 8 bits.
+    weights: a file beside the configuration to start from, grown to the [network] settings where they ask for more, instead
+    of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]: settings of
+    `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
     Raises NeurocodecError for a bad configuration or for data that is not there.
     """
