@@ -84,8 +84,10 @@ def encode(
         raise NeurocodecError("an SSIM target must be above 0 and at most 1")
     picture, found = prepare(image, model, fit)
     layout = found.layout
+    width, height = picture.width, picture.height
+    room = None
     if passes is bytes is bpp is ssim is None:
-        passes, bytes, bpp = layout.default_passes, layout.default_bytes, layout.default_bpp
+        passes, bytes, room = layout.default_passes, layout.default_bytes, layout.default_room(width, height)
     if passes is None:
         passes = layout.max_passes
     if not 1 <= passes <= layout.max_passes:
@@ -95,7 +97,6 @@ def encode(
     if effort > 1 and not layout.search:
         raise NeurocodecError(f"{found.name} knows no effort but 1")
     rounds = [2 ** (effort - 2)] if effort > 1 else []  # of a search, for models that know one
-    width, height = picture.width, picture.height
 
     def container(payload: Octets) -> Octets:
         if headerless:
@@ -104,7 +105,6 @@ def encode(
         header = Header(found.architecture.number, found.fingerprint, width, height, alpha, checksum)
         return bitstream.write(header, payload)
 
-    room = None
     if bytes is not None or bpp is not None:
         least, most = layout.least(width, height), layout.most(width, height)
         room = _room(_budget(bytes, bpp, width * height), least, most, lambda n: len(container(b"\0" * n)))

@@ -35,7 +35,6 @@ class RawPasses:
     max_passes: int
     default_passes: int | None = 8  # 1 bpp: visually close to the original, room to cut
     default_bytes: int | None = None
-    default_bpp: float | None = None
     fit: int | None = None
     search: bool = False
 
@@ -54,6 +53,9 @@ class RawPasses:
     def least(self, width: int, height: int) -> int:
         """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
         return _least(width, height)
+
+    def default_room(self, width: int, height: int) -> None:
+        """No bytes of a payload that is asked for without a rate: it has passes, or a stream's bytes."""
 
     def most(self, width: int, height: int) -> int:
         """Bytes of a payload of all passes."""
@@ -133,6 +135,10 @@ class CodedPasses:
     def least(self, width: int, height: int) -> int:
         """Bytes below which a payload is not decoded: 1, and more for pictures of more than two megapixels."""
         return _least(width, height)
+
+    def default_room(self, width: int, height: int) -> int | None:
+        """Bytes of a payload that is asked for without a rate."""
+        return self.default_bpp and max(self.least(width, height), int(self.default_bpp * width * height / 8))
 
     def most(self, width: int, height: int) -> int:
         """No payload has more bytes."""

@@ -17,7 +17,7 @@ from neurocodec.models.preview import Preview
 from neurocodec.train import data
 from neurocodec.train.grow import grow
 from neurocodec.train.muon import orthogonal
-from neurocodec.train.rate_distortion import RateDistortion, steps_after
+from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.unroll import Unroll
 
 CONFIG = """
@@ -182,11 +182,11 @@ def test_steps_lower_distortion_plus_bits(photos):
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack([p[a : a + 32, a : a + 32] for p in photos for a in (0, 60, 120)])).permute(0, 3, 1, 2) / 255
     net = Preview.start([x], channels=12, widths=(8, 8, 16))
-    objective, passes = RateDistortion(), torch.full((len(x),), 24)
+    objective, depth = RateDistortion(), torch.full((len(x),), 1.0)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
     costs = []
     for _ in range(30):
-        cost = objective.cost(net, net.analysis_transform(x), x, passes, steps_after(passes, 12)).mean()
+        cost = objective.cost(net, net.analysis_transform(x), x, depth).mean()
         optimizer.zero_grad()
         cost.backward()
         optimizer.step()
