@@ -28,7 +28,7 @@ INDICES = 64  # of expected magnitudes
 ONE = 1 << 16  # probabilities are in units of 1 / ONE
 CLASSES = 4  # of elements, by the magnitude known, in units of the plane before: 0, 1, 2, more
 KEYS = 2 * INDICES * CLASSES
-RUN, BUSY = 32, 128  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
+RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
 CROWD = 1024  # elements that hardly change from which on they are told by runs
 
 Shape = tuple[int, int, int]  # channels, rows, columns
