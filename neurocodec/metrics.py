@@ -3,7 +3,10 @@
 Pictures are uint8 (H, W, 3) sRGB arrays. Means over several pictures are taken by the caller, of these values.
 """
 
+import io
+
 import numpy as np
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 
@@ -38,3 +41,13 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
     x, y = (torch.from_numpy(np.array(p)).permute(2, 0, 1)[None].float() for p in (a, b))
     return float(reference(x, y, data_range=255, size_average=True))
+
+
+def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIMULACRA 2 of b against the original a, at most 100 (package ssimulacra2); needs sides of at least 8 pixels."""
+    from ssimulacra2 import compute_ssimulacra2
+
+    files = [io.BytesIO() for _ in (a, b)]
+    for file, picture in zip(files, (a, b), strict=True):
+        Image.fromarray(picture).save(file, "PPM")
+    return float(compute_ssimulacra2(*files))

@@ -5,7 +5,7 @@ A payload object says of a model how many passes there are, what they weigh, and
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,9 +34,9 @@ class RawPasses:
     stride: int
     max_passes: int
     default_passes: int | None = 8  # 1 bpp: visually close to the original, room to cut
-    default_bytes: int | None = None
-    fit: int | None = None
-    search: bool = False
+    default_bytes: ClassVar[None] = None
+    fit: ClassVar[None] = None
+    search: ClassVar[bool] = False
 
     def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "RawPasses":
         """The payload of a model with these weights and this configuration, which may set the bits."""
@@ -102,12 +102,12 @@ class CodedPasses:
 
     stride: int
     max_pixels: int
-    default_passes: int | None = None
     default_bytes: int | None = None
     default_bpp: float | None = None
     fit: int | None = None
     search: bool = False
     tables: Tables | None = None
+    default_passes: ClassVar[None] = None
 
     def of(self, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> "CodedPasses":
         """The payload of a model with these weights and this configuration."""

@@ -210,9 +210,7 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
                 return
 
 
-def _pass(
-    tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, code: Coder, true: np.ndarray | None
-) -> Told:
+def _pass(tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, code: Coder, true: np.ndarray | None) -> Told:
     """First those elements are told that may well change, then, by runs, those that hardly do."""
     coded: list[Symbols] = []
 

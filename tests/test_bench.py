@@ -276,7 +276,7 @@ def test_a_run_over_photos(photos, tmp_path):
     jpeg, webp, ours = result["summary"]
     assert [entry["codec"] for entry in (jpeg, webp, ours)] == ["jpeg", "webp", "conv-lstm"]
     assert list(ours) == ["codec", "points", "bd_rate_ms_ssim", "bd_rate_psnr"]
-    keys = ["setting", "bpp", "psnr", "ssim", "ms_ssim", "encode_s", "decode_s"]
+    keys = ["setting", "bpp", "psnr", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "decode_s"]
     assert all(list(point) == keys for entry in result["summary"] for point in entry["points"])
     assert [point["setting"] for point in ours["points"]] == ["0.125", "0.5"]
     assert all(point["bpp"] <= float(point["setting"]) for point in ours["points"])

@@ -42,7 +42,7 @@ class Codec:
 
 
 class Row(TypedDict):
-    """One picture in one file. bytes: those that count; psnr: dB; ms_ssim: None for small pictures; *_s: seconds."""
+    """One picture in one file. bytes: those that count; psnr: dB; ms_ssim, ssimulacra2: None for small pictures; *_s: seconds."""
 
     codec: str
     setting: str
@@ -54,6 +54,7 @@ class Row(TypedDict):
     psnr: float
     ssim: float
     ms_ssim: float | None
+    ssimulacra2: float | None
     encode_s: float
     decode_s: float
 
@@ -93,6 +94,7 @@ def _row(codec: str, name: str, image: Image.Image, file: File, shown: Image.Ima
         "psnr": round(min(metrics.psnr(original, decoded), MOST_PSNR), 4),
         "ssim": round(metrics.ssim(original, decoded), 6),
         "ms_ssim": round(metrics.ms_ssim(original, decoded), 6) if large else None,
+        "ssimulacra2": round(metrics.ssimulacra2(original, decoded), 4) if large else None,
         "encode_s": round(file.seconds, 6),
         "decode_s": round(seconds, 6),
     }

@@ -97,7 +97,7 @@ class Photos:
     rivals = LARGE
     settings = ("0.0625", "0.125", "0.25", "0.5", "0.75", "1", "1.5", "2")
     sheet: tuple[Measure, float, int] = ("bpp", 0.25, 256)
-    packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard")
+    packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard", "ssimulacra2")
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise NeurocodecError unless a picture of this size (width, height) can be measured."""
@@ -239,6 +239,7 @@ def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "psnr": round(_mean(group, "psnr"), 4),
             "ssim": round(_mean(group, "ssim"), 6),
             "ms_ssim": round(_mean(group, "ms_ssim"), 6),
+            "ssimulacra2": round(_mean(group, "ssimulacra2"), 4),
             "encode_s": round(median(row["encode_s"] for row in group), 6),
             "decode_s": round(median(row["decode_s"] for row in group), 6),
         }
@@ -257,7 +258,7 @@ def _rate_curve(points: Sequence[dict[str, Any]], key: str) -> Curve:
     return curve
 
 
-def _mean(rows: Sequence[Row], key: Literal["bytes", "bpp", "psnr", "ssim", "ms_ssim"]) -> float:
+def _mean(rows: Sequence[Row], key: Literal["bytes", "bpp", "psnr", "ssim", "ms_ssim", "ssimulacra2"]) -> float:
     return float(np.mean([row[key] for row in rows]))
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from neurocodec.bench import extra
 from neurocodec.bench.measure import Measure, Row, by, decibels
+from neurocodec.bench.published import KODAK_MS_SSIM
 from neurocodec.errors import NeurocodecError
 
 Result = dict[str, Any]
@@ -109,7 +110,7 @@ def figure(suffix: str, size: tuple[float, float] = (11, 6)) -> Any:
 def plot(result: Result, suffix: str) -> bytes:
     """A file of the format that a suffix names: quality against rate. Raises NeurocodecError as `figure` does."""
     thumbs = result["protocol"] == "thumbs"
-    drawn = figure(suffix, (11, 6) if thumbs else (15, 6))
+    drawn = figure(suffix, (11, 6) if thumbs else (15, 11))
     (_plot_thumbs if thumbs else _plot_photos)(result, drawn)
     drawn.tight_layout()
     buffer = io.BytesIO()
@@ -146,16 +147,22 @@ def _plot_thumbs(result: Result, figure: Any) -> None:
 
 
 def _plot_photos(result: Result, figure: Any) -> None:
-    for place, key in enumerate(("ms_ssim", "psnr"), 1):
-        axes = figure.add_subplot(1, 2, place)
+    kodak = all("kodim" in row["image"] for row in result["rows"])
+    names = {"ms_ssim": "MS-SSIM in dB", "ssim": "SSIM", "psnr": "PSNR in dB", "ssimulacra2": "SSIMULACRA 2"}
+    for place, (key, name) in enumerate(names.items(), 1):
+        axes = figure.add_subplot(2, 2, place)
+        if key == "ms_ssim" and kodak:
+            for source, points in KODAK_MS_SSIM.items():
+                shown = [decibels(quality) for quality in points.values()]
+                axes.plot(points.keys(), shown, "--", color="grey", linewidth=0.8)
+                axes.annotate(source, (max(points), shown[-1]), fontsize=6, color="grey")
         for entry in result["summary"]:
             rates, qualities = zip(*((point["bpp"], point[key]) for point in entry["points"]), strict=True)
             shown = [decibels(quality) for quality in qualities] if key == "ms_ssim" else qualities
             axes.plot(rates, shown, label=entry["codec"], **_style(entry["codec"], result))
         axes.set_xscale("log", base=2)
         axes.set_xticks((0.0625, 0.125, 0.25, 0.5, 1, 2), ("1/16", "1/8", "1/4", "1/2", "1", "2"))
-        name = {"ms_ssim": "MS-SSIM", "psnr": "PSNR"}[key]
-        axes.set(xlabel="bits per pixel, mean", ylabel=f"{name} in dB", title=f"Photos: {result['pictures']}, whole files")
+        axes.set(xlabel="bits per pixel, mean", ylabel=name, title=f"Photos: {result['pictures']}, whole files")
         axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
