@@ -19,7 +19,7 @@ from neurocodec.weights import Model
 if TYPE_CHECKING:
     from neurocodec.codec import Codec, LatentCodec
 
-DEFAULT_MODEL = "conv-lstm"
+DEFAULT_MODEL = "photo"
 PREVIEW_MODEL, PREVIEW_SIDE = "preview", 64  # pixels: up to here a picture is a preview of one
 Progress = Callable[[int, int], None]
 Octets = bytes  # `bytes` is also the name of an option
@@ -69,9 +69,9 @@ def encode(
 ) -> Octets:
     """Encode a picture (path, bytes, binary file, PIL image or uint8 array) to a stream.
 
-    model: by default `preview` where both sides are at most 64 pixels, else `conv-lstm`.
+    model: by default `preview` where both sides are at most 64 pixels, else `photo`.
     At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. By
-    default 64 bytes for `preview`, 8 passes for the others.
+    default 64 bytes for `preview`, 0.5 bpp for `photo`, 8 or 16 passes for the others.
     fit scales the picture down to a long side of that many pixels; `preview` does so to 32 where a side is above 64.
     effort, 1 to 9: above 1, `preview` searches for better bits, twice as long at each level.
     headerless leaves only the payload, without size, model and alpha. checksum protects the payload.

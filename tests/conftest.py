@@ -1,5 +1,6 @@
 """What several test files share: real pictures of different kinds, small, and a folder to work in."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,16 @@ def pixels() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
+def raw_passes() -> Iterator[None]:
+    """What is not a preview goes to a model whose passes have sizes that can be told in advance."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neurocodec._api.DEFAULT_MODEL", "conv-lstm")
+        yield
+
+
+@pytest.fixture(scope="module")
 def stream(pixels) -> bytes:
-    return neurocodec.encode(pixels, passes=3)
+    return neurocodec.encode(pixels, model="conv-lstm", passes=3)
 
 
 @pytest.fixture

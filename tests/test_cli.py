@@ -10,6 +10,8 @@ from PIL import Image
 import neurocodec
 from neurocodec import bitstream
 
+pytestmark = pytest.mark.usefixtures("raw_passes")
+
 ENCODE_KEYS = {"input", "output", "model", "width", "height", "passes", "bytes", "bpp", "seconds"}
 DECODE_KEYS = ENCODE_KEYS - {"bpp"}
 INFO_KEYS = {"input", "model", "width", "height", "passes", "bytes", "bpp", "pass_bytes", "container"}

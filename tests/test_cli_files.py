@@ -4,8 +4,11 @@ import base64
 import io
 from pathlib import Path
 
+import pytest
 from command import PASS, SIZE, done, fails, rows, run, snapshot, usage
 from PIL import Image
+
+pytestmark = pytest.mark.usefixtures("raw_passes")
 
 
 def test_existing_files_need_force(here, stream):

@@ -21,7 +21,7 @@ def process(*arguments: object, **options) -> subprocess.CompletedProcess:
 
 def test_pipeline(here, stream):
     """Bytes pass through real pipes untouched."""
-    encoded = process("encode", "-", "--passes", 3, input=Path("a.png").read_bytes())
+    encoded = process("encode", "-", "-m", "conv-lstm", "--passes", 3, input=Path("a.png").read_bytes())
     assert (encoded.returncode, encoded.stdout, encoded.stderr) == (0, stream, b"")
     decoded = process("decode", "-", "-o", "-", input=stream)
     assert decoded.returncode == 0 and decoded.stdout.startswith(b"\x89PNG")
@@ -78,7 +78,7 @@ def told(self, picture):
 neurocodec.codec.Codec.encode = told
 main()
 """
-    command = [sys.executable, "-c", program, "encode", "big.png", "--passes", "16"]
+    command = [sys.executable, "-c", program, "encode", "big.png", "-m", "conv-lstm", "--passes", "16"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         try:
             assert child.stdout.readline() == b"ready\n"
@@ -97,7 +97,7 @@ import sys
 from neurocodec.cli import main
 for arguments in (
     "--help", "encode --help", "decode --help", "info s.nci", "truncate s.nci -o t.nci --passes 1", "unpack s.nci",
-    "pack s.bits --size 72x33 -o p.nci", "models --json",
+    "pack s.bits --size 72x33 -m conv-lstm -o p.nci", "models --json",
 ):
     try:
         main(arguments.split())

@@ -12,6 +12,8 @@ from command import PASS, SIZE, fails, usage
 import neurocodec
 from neurocodec import _batch, bitstream, weights
 
+pytestmark = pytest.mark.usefixtures("raw_passes")
+
 
 def head(model: int = 1, fingerprint: int = 0, size: tuple[int, int] = SIZE, magic: bytes = b"\x8eNC\x10") -> bytes:
     """The head of a container without any of the writer's checks."""

@@ -8,13 +8,15 @@ from PIL import Image
 import neurocodec
 from neurocodec import codec, metrics, weights
 
+pytestmark = pytest.mark.usefixtures("raw_passes")
+
 
 def decode(stream, **options):
     return np.asarray(neurocodec.decode(stream, **options))
 
 
 @pytest.fixture(scope="module")
-def streams(photos):
+def streams(photos, raw_passes):
     return [neurocodec.encode(p, passes=16) for p in photos]
 
 

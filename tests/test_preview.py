@@ -40,7 +40,7 @@ def decode(stream, **options):
 def test_small_pictures_are_previews_of_64_bytes_by_default(thumbs):
     stream = neurocodec.encode(thumbs[0])
     assert len(stream) == 64 and neurocodec.info(stream).model == "preview"
-    assert neurocodec.info(neurocodec.encode(np.zeros((65, 2, 3), np.uint8), passes=1)).model == "conv-lstm"
+    assert neurocodec.info(neurocodec.encode(np.zeros((65, 2, 3), np.uint8), passes=1)).model == "photo"
 
 
 def test_an_untrained_network_is_a_transform_coder(thumbs):
