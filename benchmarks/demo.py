@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 import neurocodec
 from neurocodec import metrics
 
-PASSES = (1, 2, 3, 4, 8, 16)
+RATES = (0.06, 0.12, 0.25, 0.5, 1.0)  # bits per pixel
 
 
 def jpeg_of(image: Image.Image, size: int) -> bytes:
@@ -37,22 +37,20 @@ def main(out: Path) -> None:
     image = Image.fromarray(skimage.data.coffee())
     original = np.asarray(image)
     stream_file = out / "coffee.nci"
-    stream_file.write_bytes(neurocodec.encode(image, passes=max(PASSES)))
+    stream_file.write_bytes(neurocodec.encode(image, bpp=max(RATES)))
     stream = stream_file.read_bytes()
-    pass_bytes = neurocodec.info(stream).pass_bytes
-    head = len(stream) - sum(pass_bytes)
     click.echo(f"{stream_file}: {image.width}x{image.height}, {len(stream)} bytes; every row is a prefix of it\n")
-    click.echo("passes   bytes     bpp    SSIM |  JPEG bytes    SSIM")
+    click.echo("  bytes     bpp    SSIM |  JPEG bytes    SSIM")
     tiles = [(image, "original")]
-    for passes in PASSES:
-        prefix = stream[: head + sum(pass_bytes[:passes])]
+    for rate in RATES:
+        prefix = neurocodec.truncate(stream, bpp=rate)
         decoded = neurocodec.decode(prefix)
-        decoded.save(out / f"coffee-{passes:02}-passes.png")
+        decoded.save(out / f"coffee-{rate:.2f}-bpp.png")
         rival = jpeg_of(image, len(prefix))
         rival_image = Image.open(io.BytesIO(rival))
         ours, theirs = (metrics.ssim(original, np.asarray(i)) for i in (decoded, rival_image))
         bpp = metrics.bpp(len(prefix), *image.size)
-        click.echo(f"{passes:6} {len(prefix):7} {bpp:7.3f} {ours:7.4f} | {len(rival):11} {theirs:7.4f}")
+        click.echo(f"{len(prefix):7} {bpp:7.3f} {ours:7.4f} | {len(rival):11} {theirs:7.4f}")
         tiles.append((decoded, f"neurocodec {len(prefix)} bytes, SSIM {ours:.3f}"))
         tiles.append((rival_image, f"JPEG {len(rival)} bytes, SSIM {theirs:.3f}"))
     sheet_file = out / "comparison.png"

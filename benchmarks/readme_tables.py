@@ -7,8 +7,10 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 
 import neurocodec
 
@@ -16,18 +18,41 @@ ROOT = Path(__file__).parent.parent
 README, RESULTS = ROOT / "README.md", Path(__file__).parent / "results" / neurocodec.__version__
 
 
+MEASURES = {"ms_ssim": ".3f", "ssim": ".3f", "psnr": ".1f", "ssimulacra2": ".0f"}
+RATES = (0.0625, 0.125, 0.25, 0.5, 1.0)
+
+
+def _photos() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((RESULTS / "photos.json").read_text())["summary"]
+    return found
+
+
 def photos() -> str:
-    """conv-lstm against JPEG on whole files of photos."""
-    rows = [
-        "| bits per pixel | bytes | SSIM | MS-SSIM | PSNR | JPEG: bytes | SSIM | MS-SSIM | PSNR |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for bpp, sides in json.loads((RESULTS / "against_jpeg.json").read_text())["photos"].items():
-        cells = [bpp]
-        for figures in (sides["ours"], sides["jpeg"]):
-            quality = [f"{figures[k]:.3f}" for k in ("ssim", "ms_ssim")]
-            cells += [f"{figures['bytes']:,.0f}", *quality, f"{figures['psnr']:.1f}"]
+    """Every codec on whole files of photos: curves of means, linear in ln bpp between their points."""
+    rows = ["| at bits per pixel | " + " | ".join(f"{rate:g}" for rate in RATES) + " |", "|---" * (len(RATES) + 1) + "|"]
+    for entry in _photos():
+        points, cells = entry["points"], [_title(entry["codec"])]
+        bpp = np.log([point["bpp"] for point in points])
+        for rate in np.log(RATES):
+            if not bpp[0] - 0.02 <= rate <= bpp[-1] + 0.02:
+                cells.append("-")
+                continue
+            of = {key: np.interp(rate, bpp, [point[key] for point in points]) for key in MEASURES}
+            cells.append(" / ".join(f"{of[key]:{digits}}" for key, digits in MEASURES.items()))
         rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def bd_rates() -> str:
+    """By how much our models' files are larger or (negative) smaller than others of the same quality."""
+    found = _photos()
+    rivals = [entry["codec"] for entry in found if entry["codec"] in TITLES]
+    rows = ["| MS-SSIM, PSNR | " + " | ".join(map(_title, rivals)) + " |", "|---" * (len(rivals) + 1) + "|"]
+    for entry in found:
+        if entry["codec"] not in rivals:
+            both = [[entry[key][rival] for key in ("bd_rate_ms_ssim", "bd_rate_psnr")] for rival in rivals]
+            cells = [", ".join("-" if rate is None else f"{rate:+.0f} %" for rate in rates) for rates in both]
+            rows.append("| " + " | ".join([_title(entry["codec"]), *cells]) + " |")
     return "\n".join(rows)
 
 
@@ -87,7 +112,7 @@ def paper() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"photos": photos, "thumbs": thumbs, "paper": paper}
+TABLES = {"photos": photos, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper}
 
 
 def filled(readme: str) -> str:

@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --out benchmarks/results/0.1.0/speed.json [--photo kodim.png]
 
-A 768x512 photo: `conv-lstm` to 0.5 bpp and back, against WebP (method 4) and AVIF (speed 6) of Pillow at about as many
+A 768x512 photo: `photo` and `conv-lstm` to 0.5 bpp and back, against WebP (method 4) and AVIF (speed 6) of Pillow at about as many
 bytes. A 32x32 thumbnail: `preview` to 64 bytes and back. Medians; the codec works in float32.
 """
 
@@ -13,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -72,7 +73,7 @@ def main(photo: str | None, turns: int, out: Path | None) -> None:
     image = image.resize((768, 512), Image.Resampling.LANCZOS)
     thumb = image.resize((32, 32), Image.Resampling.LANCZOS)
     large = {
-        "conv-lstm": (lambda: neurocodec.encode(image, bpp=0.5), neurocodec.decode),
+        **{name: (partial(neurocodec.encode, image, model=name, bpp=0.5), neurocodec.decode) for name in ("photo", "conv-lstm")},
         "webp": pillow(image, "WEBP", quality=40, method=4),
         "avif": pillow(image, "AVIF", quality=45, speed=6),
     }

@@ -96,8 +96,8 @@ def encode(
 ):
     """Encode pictures to streams (.nci).
 
-    Without -m, pictures with sides up to 64 pixels are encoded by `preview`, by default to 64 bytes, others by `conv-lstm`,
-    by default with 8 passes (1 bpp). `-m preview` scales larger pictures down to 32 pixels.
+    Without -m, pictures with sides up to 64 pixels are encoded by `preview`, by default to 64 bytes, others by `photo`, by
+    default to 0.5 bpp. `-m preview` scales larger pictures down to 32 pixels.
     """
     _at_most_one(passes=passes, bytes=max_bytes, bpp=bpp, ssim=ssim)
 
