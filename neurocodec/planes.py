@@ -29,7 +29,6 @@ ONE = 1 << 16  # probabilities are in units of 1 / ONE
 CLASSES = 4  # of elements, by the magnitude known, in units of the plane before: 0, 1, 2, more
 KEYS = 2 * INDICES * CLASSES
 RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
-CROWD = 1024  # elements that hardly change from which on they are told by runs
 
 Shape = tuple[int, int, int]  # channels, rows, columns
 
@@ -83,6 +82,11 @@ class Known:
         """Those of which a plane is told."""
         return np.flatnonzero(self.tops > plane)
 
+    def elements(self, plane: int) -> np.ndarray:
+        """Those of which a plane is told, int32."""
+        places = self.shape[1] * self.shape[2]
+        return (self.channels(plane)[:, None] * places + np.arange(places)).astype(np.int32).ravel()
+
     def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
         """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
         step = BASE**plane
@@ -128,17 +132,12 @@ class Tables:
         )
 
     @cached_property
-    def rank(self) -> np.ndarray:
-        """uint8 (KEYS,): in which pass of a plane an element is told; of keys as `keys` makes them."""
-        return np.tile(self.ranks.ravel(), 2)
-
-    @cached_property
-    def quiet(self) -> np.ndarray:
-        """bool (KEYS,): whether of such elements at most one in BUSY is expected to leave 0."""
-        found = np.zeros((2, INDICES, CLASSES), bool)
-        busy = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
-        found[:, : np.argmax(busy), 0] = True
-        return found.ravel()
+    def place(self) -> np.ndarray:
+        """uint16 (KEYS,): when in a plane an element is told, by its key: pass, whether it is quiet, and, if so, what is expected."""
+        stays = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
+        quiet = (np.arange(INDICES) < np.argmax(stays))[:, None] & (np.arange(CLASSES) == 0)
+        found = self.ranks * np.uint16(INDICES + 1) + quiet * (1 + np.arange(INDICES)[:, None])
+        return np.tile(found.astype(np.uint16).ravel(), 2)
 
     @cached_property
     def digits(self) -> np.ndarray:
@@ -196,22 +195,28 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
 
     Encoding and decoding are both driven by this, so they cannot drift apart.
     """
-    places = known.shape[1] * known.shape[2]
     for plane in known.planes:
-        channels, keys = known.channels(plane), tables.keys(known, plane)
-        rank = tables.rank[keys]
+        keys = tables.keys(known, plane)
+        place = tables.place[keys]
+        order = np.argsort(place, kind="stable")
+        keys, elements = keys[order], known.elements(plane)[order]
+        true = None if truth is None else truth(plane, elements)
+        firsts = np.arange(RANKS + 1) * (INDICES + 1)
+        ends, busy = np.searchsorted(place[order], (firsts, firsts + 1))
         for number in range(RANKS):
-            mine = np.flatnonzero(rank == number).astype(np.int32)
-            elements = (channels.astype(np.int32) * places)[mine // places] + mine % places
-            told = _pass(tables, plane, elements, keys[mine], code, None if truth is None else truth(plane, elements))
+            mine = slice(ends[number], ends[number + 1])
+            some = None if true is None else true[mine]
+            told = _pass(tables, plane, elements[mine], keys[mine], busy[number] - ends[number], code, some)
             known.tell(told)
             yield told
             if not told.whole:
                 return
 
 
-def _pass(tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, code: Coder, true: np.ndarray | None) -> Told:
-    """First those elements are told that may well change, then, by runs, those that hardly do."""
+def _pass(
+    tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, busy: int, code: Coder, true: np.ndarray | None
+) -> Told:
+    """First the `busy` elements are told, then, by runs, those that hardly change."""
     coded: list[Symbols] = []
 
     def symbols(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
@@ -219,10 +224,6 @@ def _pass(tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, co
         coded.append(Symbols(table, keys[: len(found)], found))
         return found
 
-    quiet = tables.quiet[keys]
-    if np.count_nonzero(quiet) < CROWD:
-        found = symbols(tables.digits, keys, true)
-        return Told(plane, elements[: len(found)], found, tuple(coded), len(found) == len(keys))
     digits, told = np.empty(len(keys), np.uint8), np.zeros(len(keys), bool)
 
     def tell(at: np.ndarray, first: int = 0) -> bool:
@@ -234,17 +235,18 @@ def _pass(tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, co
         told[at[: len(found)]] = True
         return len(found) == len(at)
 
-    if tell(np.flatnonzero(~quiet)):
-        at = np.flatnonzero(quiet)
-        expected = keys // CLASSES % INDICES
-        at = at[np.argsort(expected[at], kind="stable")]
-        rest, blocks = at[len(at) // RUN * RUN :], at[: len(at) // RUN * RUN].reshape(-1, RUN)
-        changes = None if true is None else np.argmax(np.append(true[blocks] != 1, np.ones((len(blocks), 1), bool), 1), 1)
-        runs = symbols(tables.runs, expected[blocks[:, -1]], None if changes is None else changes.astype(np.uint8))
+    if tell(np.arange(busy)):
+        at = np.arange(busy, len(keys))
+        blocks, rest = at[: len(at) // RUN * RUN].reshape(-1, RUN), at[len(at) // RUN * RUN :]
+        changes = None
+        if true is not None:
+            changes = np.argmax(np.append(true[blocks] != 1, np.ones((len(blocks), 1), bool), 1), 1).astype(np.uint8)
+        runs = symbols(tables.runs, keys[blocks[:, RUN // 2]] // CLASSES % INDICES, changes)
         place = np.arange(RUN) - runs.astype(int)[:, None]
         same = blocks[: len(runs)][place < 0]
         digits[same], told[same] = 1, True
         if len(runs) == len(blocks):
             first = blocks[place == 0]
             tell(np.concatenate([first, blocks[place > 0], rest]), len(first))
-    return Told(plane, elements[told], digits[told], tuple(coded), bool(told.all()))
+    whole = bool(told.all())
+    return Told(plane, elements if whole else elements[told], digits if whole else digits[told], tuple(coded), whole)
