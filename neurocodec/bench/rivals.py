@@ -189,7 +189,7 @@ def _each(text: str, *variants: str) -> tuple[str, ...]:
 
 
 _LOW = _settings("1 2 3 4 5 6 7 8 10 12 14 17 20 25 30 35 40 50 60 70 80 90")
-_HIGH = _settings("3 5 8 10 12 15 18 22 26 30 35 40 50 60 70 80 90")
+_HIGH = _settings("3 5 8 12 17 25 35 50 70 85")
 _RATIOS = "200 20 19 18 17 16 15 13 11 9 8 7 6"
 
 SMALL: dict[str, Rival] = {  # for thumbnails, by their payload
@@ -204,7 +204,7 @@ SMALL: dict[str, Rival] = {  # for thumbnails, by their payload
 }
 LARGE: dict[str, Rival] = {  # for photos, by their files
     "jpeg": Rival(jpeg_optimised, _HIGH),
-    "jpeg2000": Rival(jpeg2000, _settings("384 256 192 128 96 64 48 32 24 16"), feature="jpg_2000"),
-    "webp": Rival(webp, _settings("0 1 3 5 10 15 20 30 40 50 60 70 80 85 90"), feature="webp"),
-    "avif": Rival(avif, _each("5 10 15 20 25 30 35 40 50 60 70 80", "4:2:0"), feature="avif"),
+    "jpeg2000": Rival(jpeg2000, _settings("384 256 160 96 64 40 24 16"), feature="jpg_2000"),
+    "webp": Rival(webp, _settings("0 2 5 10 20 35 50 65 80 90"), feature="webp"),
+    "avif": Rival(avif, _each("5 12 20 28 36 45 55 65 75 85", "4:2:0"), feature="avif"),
 }
