@@ -31,6 +31,7 @@ ROW = [
     "psnr",
     "ssim",
     "ms_ssim",
+    "ssimulacra2",
     "encode_s",
     "decode_s",
 ]

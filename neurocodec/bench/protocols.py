@@ -18,7 +18,6 @@ from neurocodec.bench import extra
 from neurocodec.bench.measure import MS_SSIM_SIDE, Codec, File, Measure, Row, by, decibels
 from neurocodec.bench.rivals import LARGE, SMALL, Rival
 from neurocodec.errors import NeurocodecError
-from neurocodec.payload import RawPasses
 
 SEARCHED = 2  # effort of a model that can search, beside effort 1
 THUMB_SIDE = 64  # pixels: up to here a picture is a thumbnail
@@ -44,7 +43,7 @@ class Thumbs:
         """Names of the shipped models that are measured unless others are asked for; one that can search does both."""
         found = []
         for model in weights.shipped():
-            found += [model.name] if isinstance(model.layout, RawPasses) else [model.name, f"{model.name}@{SEARCHED}"]
+            found += [model.name, f"{model.name}@{SEARCHED}"] if model.layout.search else [model.name]
         return found
 
     def rival(self, name: str, settings: Sequence[str]) -> Codec:
