@@ -96,7 +96,7 @@ def encode(
         raise NeurocodecError("effort must be 1 to 9")
     if effort > 1 and not layout.search:
         raise NeurocodecError(f"{found.name} knows no effort but 1")
-    rounds = [2 ** (effort - 2)] if effort > 1 else []  # of a search, for models that know one
+    rounds = [2 ** (effort - 1)] if effort > 1 else []  # of a search, for models that know one
 
     def container(payload: Octets) -> Octets:
         if headerless:

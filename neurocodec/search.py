@@ -3,58 +3,53 @@
 import torch
 from torch import Tensor, nn
 
+from neurocodec.planes import BASE
 from neurocodec.train.rate_distortion import RateDistortion
 
-_STAGES = [i / 3 for i in range(8, -1, -1)]  # planes not yet known at which what is known is searched
-_AHEAD = (0, 2 / 3, 5 / 3)  # how many planes later it shall be good, too
+_FIRST = 2  # plane up to which everything is known when the search begins
 _TRIED = 32  # changes per round
 
 
 @torch.no_grad()
 def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, rounds: int) -> Tensor:
-    """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z at every prefix of its stream.
+    """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z after each of the last planes.
 
-    Cost is the objective that the network was trained for. largest: magnitude of elements, (C, 1, 1). In each round
-    of a stage the changes by one step that a gradient promises most of are tried one by one, and then those that kept the
-    promise together. What one stage has settled on bounds the next ones, whose digits are finer.
+    Cost is the objective that the network was trained for. largest: magnitude of elements, (C, 1, 1). Plane by plane, in each of
+    some rounds the changes by one step that a gradient promises most of are tried one by one, and then those that kept the
+    promise together; they must pay off there and after all planes to come. What is settled on in one plane bounds the next.
     """
     objective = RateDistortion()
     high = largest.float().expand_as(z)
     low = -high
     z = z.round().clamp(low, high)
 
-    def cost(z: Tensor, depth: float) -> Tensor:
-        return objective.cost(net, z, x.expand(len(z), -1, -1, -1), torch.full((len(z),), depth))
+    def cost(z: Tensor, plane: int) -> Tensor:
+        return objective.cost(net, z, x.expand(len(z), -1, -1, -1), torch.full((len(z),), float(plane)))
 
-    for depth in _STAGES:
-        marks = sorted({max(depth - ahead, 0.0) for ahead in _AHEAD})
+    def costs(z: Tensor, plane: int) -> Tensor:
+        return torch.stack([cost(z, later) for later in range(plane + 1)]).sum(0)
 
-        def costs(z: Tensor) -> Tensor:
-            return torch.stack([cost(z, mark) for mark in marks]).sum(0)
-
-        best, passed = costs(z), 0
+    for plane in range(_FIRST, -1, -1):
+        step, best, passed = BASE**plane, costs(z, plane), 0
         for _ in range(rounds):
             with torch.enable_grad():
                 start = z.clone().requires_grad_()
-                slope = torch.autograd.grad(cost(start, depth).sum(), start)[0]
-            steps = net.prior.steps(z, torch.full((1, 1, 1, 1), depth))
-            known = torch.round(z / steps) * steps
-            # The nearest number that is known as the next multiple of the step.
-            move = known - slope.sign() * (steps + 1) / 2 - z
+                slope = torch.autograd.grad(cost(start, plane).sum(), start)[0]
+            # To the nearest number that is known as the next multiple of the step.
+            move = torch.round(z / step) * step - slope.sign() * (step + 1) / 2 - z
             allowed = (z + move >= low) & (z + move <= high)
-            promising = (slope * -slope.sign() * steps * allowed).flatten().argsort()[passed : passed + _TRIED]
+            promising = (slope.abs() * allowed).flatten().argsort(descending=True)[passed : passed + _TRIED]
             if len(promising) < _TRIED:
                 break
             moves = torch.zeros(_TRIED, z.numel()).scatter_(1, promising[:, None], 1.0).view(_TRIED, *z.shape[1:]) * move
-            alone = costs(z + moves)
+            alone = costs(z + moves, plane)
             order = alone.argsort()[: max(1, int((alone < best).sum()))]
             together = torch.stack([moves[order[:count]].sum(0) for count in (1, len(order) // 2 + 1, len(order))])
-            found = costs(z + together)
+            found = costs(z + together, plane)
             if found.min() < best:
                 z, best, passed = z + together[found.argmin()], found.min(), 0
             else:
                 passed += _TRIED
-        steps = net.prior.steps(z, torch.full((1, 1, 1, 1), depth))
-        known = torch.round(z / steps) * steps
-        low, high = torch.maximum(low, known - (steps - 1) / 2), torch.minimum(high, known + (steps - 1) / 2)
+        known = torch.round(z / step) * step
+        low, high = torch.maximum(low, known - step // 2), torch.minimum(high, known + step // 2)
     return z
