@@ -10,16 +10,18 @@ from neurocodec.errors import NeurocodecError
 
 @torch.no_grad()
 def grow(net: nn.Module, config: dict[str, Any]) -> nn.Module:
-    """A network of the same kind with more channels or blocks that computes what `net` does.
+    """A network of the same kind with wider maps or more blocks that computes what `net` does.
 
     What is new sees everything and, until it is trained, nothing that was there sees it; blocks must start as identities.
-    Raises NeurocodecError for a recurrent network, whose gates share a layer.
+    Raises NeurocodecError for a recurrent network, whose gates share a layer, and for another number of latent channels.
     """
     if config == net.config:
         return net
     if not hasattr(net, "analysis_transform"):
         raise NeurocodecError("a recurrent network cannot be made larger")
     larger = type(net)(**config)
+    if larger.config["channels"] != net.config["channels"]:
+        raise NeurocodecError("the latent of a network that is made larger keeps its channels")
     known = net.state_dict()
     for name, tensor in larger.state_dict().items():
         if name in known:
