@@ -26,7 +26,7 @@ _State = tuple[Tensor, ...]
 class PassNetwork(Protocol):
     """What a network of raw passes offers; shapes are those of `models/conv_lstm.py`."""
 
-    reach: int  # pixels to each side that one step looks at, at most; a multiple of 32
+    reach: int | None  # pixels to each side that one step looks at, at most; a multiple of 32. None: all of them
 
     def initial(self, like: Tensor) -> tuple[_State, _State, Tensor]: ...
     def encoder_step(self, x: Tensor, y: Tensor, t: int, state: _State, known: Tensor) -> tuple[Tensor, _State]: ...
@@ -38,7 +38,7 @@ class LatentNetwork(Protocol):
     """What a network with a latent offers; shapes are those of `models/transform_coder.py`."""
 
     stride: int
-    reach: int  # pixels to each side that a transform looks at, at most; a multiple of the stride
+    reach: int | None  # pixels to each side that a transform looks at, at most; a multiple of the stride. None: all of them
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
     def synthesis_transform(self, z: Tensor) -> Tensor: ...
@@ -86,7 +86,7 @@ class Codec:
                 codes, state = self.network.encoder_step(x.float(), y, t, (h, c), known[0])
                 return codes, *state
 
-            self._sweep(step, (x, *encoder, *known), (codes, *encoder), x.shape, halo=2 * self.network.reach)
+            self._sweep(step, (x, *encoder, *known), (codes, *encoder), x.shape, steps=2)
             return codes.numpy().reshape(-1) > 0
 
         return self._passes(code, decoder, picture.width, picture.height)
@@ -140,15 +140,15 @@ class Codec:
         inputs: _State,
         outputs: _State,
         shape: torch.Size,
-        halo: int | None = None,
+        steps: int = 1,
     ) -> None:
         """outputs <- step(*inputs), strip by strip; a tensor may be both input and output.
 
         All tensors show the same picture of `shape` (1, 3, H, W), each as (1, C, H / k, W / k) with a k of its own.
-        The rows of a strip's upper halo (the network's reach by default) are kept from before they were overwritten.
+        steps: of the network, one after the other. The rows of a strip's upper halo are kept from before they were overwritten.
         """
         height, width = shape[2:]
-        halo = halo or self.network.reach
+        halo = height if self.network.reach is None else steps * self.network.reach
         strip = max(halo, STRIP_PIXELS // width // UNIT * UNIT)
         kept: list[Tensor] = []
         for top in range(0, height, strip):
@@ -216,7 +216,7 @@ class LatentCodec:
     def _sweep(self, transform: Callable[[Tensor], Tensor], whole: Tensor, out: Tensor) -> None:
         """out <- transform(whole), strip by strip; both show the same picture, at 1 or 1/stride of its size."""
         height, width = (max(t.shape[i] for t in (whole, out)) for i in (2, 3))
-        reach = self.network.reach
+        reach = height if self.network.reach is None else self.network.reach
         strip = max(reach, 2 * STRIP_PIXELS // width // self.network.stride * self.network.stride)
         for top in range(0, height, strip):
             bottom = min(top + strip, height)

@@ -32,22 +32,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.binarizer import from_bits, to_bits
+from neurocodec.models.blocks import block as block_named
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.recurrent import LSTMCell, Recurrent
-
-
-class ResidualBlock(nn.Module):
-    """x + conv(activation(conv(x))), at first x alone; (N, C, h, w) to the same."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.orthogonal_(self.first.weight, 1.4)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(x), 0.1))
 
 
 class ConvLSTM(Recurrent):
@@ -56,13 +43,19 @@ class ConvLSTM(Recurrent):
     stride = 16  # pixels per code location, each way
     bits = 32  # per location and pass
     max_passes = 16
-    reach = 32  # pixels to each side that a step looks at, rounded up
 
-    def __init__(self, depths: Sequence[Sequence[int]], encoder: int = 96, decoder: int = 96, synthesis: int = 64):
-        """depths: for each pass the bits of each latent, 32 in all; the rest are numbers of channels."""
+    def __init__(
+        self,
+        depths: Sequence[Sequence[int]],
+        encoder: int = 96,
+        decoder: int = 96,
+        synthesis: int = 64,
+        block: str = "residual-v1",
+    ):
+        """depths: for each pass the bits of each latent, 32 in all; block: the name of the synthesis's; else channels."""
         # Errors fall roughly like this over the passes: both recurrent parts see them enlarged, to one size.
         fall = torch.arange(1.0, self.max_passes + 1) ** -0.7
-        super().__init__(depths, 4 / fall, encoder=encoder, decoder=decoder, synthesis=synthesis)
+        super().__init__(depths, 4 / fall, encoder=encoder, decoder=decoder, synthesis=synthesis, block=block)
         self.code_gain = nn.Parameter(fall)
         self.stem = nn.Conv2d(2 * 3 * 16, encoder, 3, stride=2, padding=1)
         self.encoder = LSTMCell(nn.Conv2d(encoder, 4 * encoder, 3, padding=1), context=decoder, remember=0.0)
@@ -72,7 +65,8 @@ class ConvLSTM(Recurrent):
         self.widen = nn.Conv2d(decoder, 4 * synthesis, 3, padding=1)
         self.from_base = nn.Conv2d(3 * 16, synthesis, 3, padding=1)
         self.refine = nn.Conv2d(synthesis, synthesis, 3, padding=1)
-        self.blocks = nn.Sequential(ResidualBlock(synthesis), ResidualBlock(synthesis))
+        kind = block_named(block)
+        self.blocks = nn.Sequential(kind(synthesis), kind(synthesis))
         self.to_pixels = nn.Conv2d(synthesis, 3 * 16, 3, padding=1)
         # Activations of about unit size, and a recurrent part that at first adds nothing to the transform coder.
         for layer in (self.stem, self.lift, self.widen, self.refine, self.from_base):
@@ -80,6 +74,12 @@ class ConvLSTM(Recurrent):
         for layer in (self.wanted, self.to_pixels):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    @property
+    def reach(self) -> int | None:
+        """Pixels to each side that a step looks at, rounded up to 32; None: all of them."""
+        places = block_named(self.config["block"]).reach
+        return None if places is None else -(-(16 + 2 * 4 * places) // 32) * 32
 
     def encoder_step(
         self, x: Tensor, y: Tensor, t: int, state: tuple[Tensor, ...], known: Tensor, noise: float = 0.0

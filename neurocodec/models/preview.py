@@ -1,8 +1,8 @@
-"""`preview`: the codec of thumbnails (`models/transform_coder.py`), 64 numbers per 8x8 pixels, all layers 3x3 convolutions."""
+"""`preview`: the codec of thumbnails (`models/transform_coder.py`), 64 numbers per 8x8 pixels, nearly all of it 3x3 convolutions."""
 
 from collections.abc import Sequence
 
-from neurocodec.models.transform_coder import ResidualBlock, TransformCoder
+from neurocodec.models.transform_coder import TransformCoder
 
 
 class Preview(TransformCoder):
@@ -10,7 +10,13 @@ class Preview(TransformCoder):
 
     unshuffle, stride = 2, 8
     finest, of_photos = 0.26, False
-    block = ResidualBlock
 
-    def __init__(self, channels: int = 64, widths: Sequence[int] = (64, 128, 256), blocks: Sequence[int] = (1, 2, 2)):
-        super().__init__(channels, widths, blocks)
+    def __init__(
+        self,
+        channels: int = 64,
+        widths: Sequence[int] = (64, 128, 256),
+        blocks: Sequence[int] = (1, 2, 2),
+        block: str | Sequence[str] = "residual",
+        up: str = "depth-to-space",
+    ):
+        super().__init__(channels, widths, blocks, block, up)

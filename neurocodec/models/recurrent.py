@@ -40,14 +40,14 @@ class Recurrent(nn.Module):
     bits: int  # per location and pass
     max_passes: int
 
-    def __init__(self, depths: Sequence[Sequence[int]], error_gain: Tensor, **widths: int):
+    def __init__(self, depths: Sequence[Sequence[int]], error_gain: Tensor, **config: Any):
         """depths: for each pass the bits of each latent; error_gain: (passes,), by which errors are enlarged to one size;
-        widths: the rest of the configuration, with the channels of the `encoder` and `decoder` LSTMs."""
+        config: the rest of the configuration, with the channels of the `encoder` and `decoder` LSTMs."""
         super().__init__()
         self.depths = [tuple(d) for d in depths]
         if len(self.depths) != self.max_passes or any(sum(d) != self.bits for d in self.depths):
             raise ValueError(f"depths must list {self.max_passes} passes of {self.bits} bits each")
-        self.config: dict[str, Any] = {"depths": self.depths, **widths}
+        self.config: dict[str, Any] = {"depths": self.depths, **config}
         patch = 3 * self.stride**2
         self.analysis = nn.ModuleList(Pointwise(patch, len(d), bias=False) for d in self.depths)
         self.transform = nn.ModuleList(Pointwise(len(d), patch, bias=False) for d in self.depths)

@@ -22,7 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurocodec.models.blocks import block as block_named
 from neurocodec.models.pointwise import Pointwise
+from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
 from neurocodec.planes import BASE, BRIGHTEST, CLASSES, INDICES
 
@@ -122,27 +124,11 @@ def _log_mass(z: Tensor, width: Tensor, rate: Tensor) -> Tensor:
     return F.logsigmoid(half - far) + F.logsigmoid(half + far) + torch.log(-torch.expm1(-2 * half))
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(activation(conv(activation(x)))), at first x alone (arXiv 1603.05027); (N, C, h, w) to the same."""
-
-    convs = 2  # that reach one place further
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = Conv3x3(channels, channels)
-        self.second = Conv3x3(channels, channels)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))
-
-
 class TransformCoder(nn.Module):
     """The network as a codec sees it: `analysis_transform` and `synthesis_transform`. Latent: (N, C, H/stride, W/stride).
 
-    A subclass says how many pixels, each way, the convolutions first take as one (`unshuffle`), of which blocks it is made,
-    and to which step of an orthonormal transform's coefficients an untrained network is told at last (`finest`).
+    A subclass says how many pixels, each way, the convolutions first take as one (`unshuffle`), and to which step of an
+    orthonormal transform's coefficients an untrained network is told at last (`finest`).
     """
 
     linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "synthesis")  # parameters that start well
@@ -150,17 +136,31 @@ class TransformCoder(nn.Module):
     stride: int  # 4 * unshuffle
     finest: float
     of_photos: bool  # or else of thumbnails
-    block: type[nn.Module]
 
-    def __init__(self, channels: int, widths: Sequence[int], blocks: Sequence[int]):
-        """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: residual blocks there, each way."""
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        block: str | Sequence[str],
+        up: str = "depth-to-space",
+    ):
+        """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
+
+        block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler. Raises NeurocodecError for
+        names that are not there.
+        """
         super().__init__()
-        self.config: dict[str, Any] = {"channels": channels, "widths": tuple(widths), "blocks": tuple(blocks)}
+        names = (block,) * 3 if isinstance(block, str) else tuple(block)
+        self.config: dict[str, Any] = {
+            "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up,
+        }  # fmt: skip
+        kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
         self.prior = Prior(torch.ones(channels))
 
         def residual(level: int) -> nn.Sequential:
-            return nn.Sequential(*(self.block(widths[level]) for _ in range(blocks[level])))
+            return nn.Sequential(*(kinds[level](widths[level]) for _ in range(blocks[level])))
 
         self.analysis = Pointwise(patch, channels)
         self.synthesis = Pointwise(channels, patch)
@@ -175,14 +175,18 @@ class TransformCoder(nn.Module):
         self.to_latent = Pointwise(widths[2], channels)
         self.from_latent = Conv3x3(channels, widths[2])
         self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
-        self.up = nn.ModuleList((Pointwise(widths[1], 4 * widths[0]), Pointwise(widths[2], 4 * widths[1])))
+        self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
 
     @property
-    def reach(self) -> int:
-        """Pixels to each side that a transform looks at, at most; a multiple of the stride."""
-        convs = [n * self.block.convs + 1 for n in self.config["blocks"]]
-        pixels = self.unshuffle * sum(2**level * n for level, n in enumerate((convs[0] + 1, *convs[1:])))
+    def reach(self) -> int | None:
+        """Pixels to each side that a transform looks at, at most; a multiple of the stride. None: at all of them."""
+        pixels, up = self.unshuffle, upsampler(self.config["up"]).reach
+        for level, (name, count) in enumerate(zip(self.config["block"], self.config["blocks"], strict=True)):
+            places = block_named(name).reach if count else 0
+            if places is None:
+                return None
+            pixels += 2**level * self.unshuffle * (1 + count * places + (up if level else 0))
         return -(-pixels // self.stride) * self.stride
 
     @classmethod
@@ -213,6 +217,6 @@ class TransformCoder(nn.Module):
         """Pictures (N, 3, H, W), about [0, 1], not clipped, of a latent known after any passes."""
         f = self.from_latent(z)
         for level in (2, 1):
-            f = F.pixel_shuffle(self.up[level - 1](self.up_blocks[level](f)), 2)
+            f = self.up[level - 1](self.up_blocks[level](f))
         y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
         return y + F.pixel_shuffle(self.synthesis(z), self.stride) + 0.5
