@@ -73,7 +73,9 @@ def main(photo: str | None, turns: int, out: Path | None) -> None:
     image = image.resize((768, 512), Image.Resampling.LANCZOS)
     thumb = image.resize((32, 32), Image.Resampling.LANCZOS)
     large = {
-        **{name: (partial(neurocodec.encode, image, model=name, bpp=0.5), neurocodec.decode) for name in ("photo", "conv-lstm")},
+        **{
+            name: (partial(neurocodec.encode, image, model=name, bpp=0.5), neurocodec.decode) for name in ("photo", "conv-lstm")
+        },
         "webp": pillow(image, "WEBP", quality=40, method=4),
         "avif": pillow(image, "AVIF", quality=45, speed=6),
     }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
 from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, INDICES, LARGEST, ONE, PLANES, RANKS
 
-_BATCH_ELEMENTS, _RATE = 1 << 19, 2e-3
+_BATCH_ELEMENTS, _RATE = 1 << 18, 2e-3
 _WEIGHT = 127
 _PRIOR_COUNT = 16.0  # digits of the logistic distribution that are added to those counted
 _FEATURES = torch.from_numpy(FEATURES)

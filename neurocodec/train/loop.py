@@ -33,6 +33,7 @@ class Schedule:
     crop: int = 128  # pixels, each way
     thumbs: float = 0.33  # share of steps that train on 32x32 thumbnails
     cuts: int = 16384  # thumbnails cut from the photos
+    steps: int = 0  # to end after, if that is before the time is over; 0: none
     ema: float = 0.998  # decay of the averaged weights per step
     seed: int = 1
 
@@ -143,7 +144,7 @@ def train(
     running: list[float] = []
     while True:
         seconds = before + time.monotonic() - begin
-        progress = min(seconds / (60 * minutes), 1.0)
+        progress = min(max(seconds / (60 * minutes), step / schedule.steps if schedule.steps else 0.0), 1.0)
         done = progress >= 1.0
         if done or seconds - last_save > _CHECKPOINT_SECONDS:
             state = {name: part.state_dict() for name, part in saved.items()}

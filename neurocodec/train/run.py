@@ -23,7 +23,7 @@ from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.unroll import Unroll
 
 _THUMBS = "thumbs:"
-_TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 4_000
+_TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 1_000
 
 
 def run(
