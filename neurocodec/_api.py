@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from neurocodec import bitstream, images, weights
 from neurocodec.bitstream import Header
 from neurocodec.errors import ModelError, NeurocodecError
-from neurocodec.payload import CodedPasses, RawPasses
+from neurocodec.payload import CodedPasses, RawPasses, ScenePasses
 from neurocodec.weights import Model
 
 if TYPE_CHECKING:
@@ -216,16 +217,24 @@ def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None
     )
 
 
-def truncate(data: Octets, *, passes: int | None = None, bytes: int | None = None, bpp: float | None = None) -> Octets:
+def truncate(
+    data: Octets,
+    *,
+    passes: int | None = None,
+    bytes: int | None = None,
+    bpp: float | None = None,
+    model: str | os.PathLike | None = None,
+) -> Octets:
     """A shorter stream, cut without decoding: to whole passes, or to a hard limit in bytes or bpp on the whole stream.
 
+    model: as of `decode`, for a stream whose weights did not come with the package.
     Raises StreamError for bytes that are not a valid container, NeurocodecError for a budget that is too small.
     """
     if sum(value is not None for value in (passes, bytes, bpp)) != 1:
         raise NeurocodecError("exactly one of passes, bytes and bpp must be asked for")
     header, payload = bitstream.read(data)
     width, height = header.width, header.height
-    layout = _layout_of(header, None)
+    layout = _layout_of(header, model)
     layout.sizes(payload, width, height)
     if passes is not None:
         if passes < 1:
@@ -277,5 +286,17 @@ def _layout_of(header: Header, model: str | os.PathLike | None) -> RawPasses | C
 def _codec(model: Model) -> "Codec | LatentCodec":
     from neurocodec.codec import Codec, LatentCodec
 
-    kind = Codec if isinstance(model.layout, RawPasses) else LatentCodec
-    return kind(weights.network(model.path), model.layout)
+    layout = model.layout
+    if isinstance(layout, ScenePasses):
+        return _scene_codec(model)
+    kind = Codec if isinstance(layout, RawPasses) else LatentCodec
+    return kind(weights.network(model.path), layout)
+
+
+@lru_cache(maxsize=4)
+def _scene_codec(model: Model) -> "LatentCodec":
+    """The codec of a camera's variant."""
+    from neurocodec.scene import SceneCodec
+
+    scene = images.load(decode(model.scene))
+    return SceneCodec(weights.network(model.base.path), model.layout, scene, model.localisation)

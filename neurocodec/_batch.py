@@ -67,6 +67,11 @@ def run(
     sys.exit(code)
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files below a folder, by name."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+
+
 def guard(work: Callable[[], None]) -> NoReturn:
     """Do `work` once and exit with the documented code."""
     sys.exit(_attempt(work, None))

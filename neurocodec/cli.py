@@ -164,8 +164,8 @@ def info(inputs, as_json, model, size, as_text):
 
 @main.command()
 @_files
-@_options(_passes, _bytes, _bpp, _base64)
-def truncate(inputs, output, recursive, force, as_json, passes, max_bytes, bpp, as_text):
+@_options(_model, _passes, _bytes, _bpp, _base64)
+def truncate(inputs, output, recursive, force, as_json, model, passes, max_bytes, bpp, as_text):
     """Cut streams to a prefix, without decoding them."""
     _at_most_one(passes=passes, bytes=max_bytes, bpp=bpp)
     if passes is max_bytes is bpp:
@@ -174,8 +174,8 @@ def truncate(inputs, output, recursive, force, as_json, passes, max_bytes, bpp, 
         raise click.UsageError("-o is needed: nothing is cut in place")
 
     def work(source: str) -> tuple[bytes, dict[str, Any]]:
-        stream = neurocodec.truncate(_stream(source, as_text), passes=passes, bytes=max_bytes, bpp=bpp)
-        return base64.b64encode(stream) + b"\n" if as_text else stream, asdict(neurocodec.info(stream))
+        stream = neurocodec.truncate(_stream(source, as_text), passes=passes, bytes=max_bytes, bpp=bpp, model=model)
+        return base64.b64encode(stream) + b"\n" if as_text else stream, asdict(neurocodec.info(stream, model=model))
 
     suffix = _suffix(as_text)
     _batch.run(work, inputs, recursive, (suffix,), output, suffix, force, as_json)
@@ -287,6 +287,29 @@ def train(config, data, out, minutes, device, resume):
     from neurocodec.train.run import run
 
     _batch.guard(lambda: run(config, list(data), out, minutes, device, resume, lambda line: click.echo(json.dumps(line))))
+
+
+@main.command()
+@click.argument("frames", nargs=-1, required=True, metavar="FRAMES...", type=click.Path(exists=True, path_type=Path))
+@click.option("-m", "--model", default="photo", help="The model to make a variant of.")
+@click.option("--name", required=True, help="What the variant is called.")
+@click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
+@click.option("--moving", is_flag=True, help="The camera shakes or pans a little.")
+def adapt(frames, model, name, out, moving):
+    """Make a variant of a model for the camera that took these frames: files, or folders of them.
+
+    A few dozen to a few hundred frames of one camera, taken over the time it will be used for. `encode -m FILE` and `decode -m FILE`
+    use the variant.
+    """
+
+    def work() -> None:
+        from neurocodec.train import adapt
+
+        found = [file for path in frames for file in (_batch.pictures_in(path) if path.is_dir() else [path])]
+        with _progress(name) as progress:
+            adapt.adapt(found, model, name, out, moving, progress)
+
+    _batch.guard(work)
 
 
 def _at_most_one(**options: Any) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
-from neurocodec.planes import Known, Told, tell
+from neurocodec.planes import Known, Told
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -178,38 +178,55 @@ class LatentCodec:
         """
         width, height = picture.width, picture.height
         known = self.layout.known(width, height)
-        latent = torch.empty(1, *known.shape)
-        self._sweep(self.network.analysis_transform, _pad(picture, self.network.stride), latent)
+        latent = self.latent(picture)
+        lead = self.lead(picture, latent)
+        latent -= self.prediction(lead, latent)
         largest = torch.from_numpy(known.largest)
         if search:
             from neurocodec.search import refine
 
             latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, largest, search)
         z = latent[0].round_().clamp_(-largest, largest).flatten().to(torch.int32).numpy()
-        passes = tell(known, self.layout.tables, lambda table, keys, true: true, lambda plane, at: known.digits(z, plane, at))
-        return self._shown(passes, known, width, height)
+
+        def truth(known: Known, plane: int, elements: np.ndarray) -> np.ndarray:
+            return known.digits(z, plane, elements)
+
+        return self._shown(self.layout.tell(width, height, lambda table, keys, true: true, truth, lead), width, height)
 
     def decode(self, codes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
         """Passes of a stream; the last may lack digits. A picture is only made of a pass that is asked for it."""
-        known = self.layout.known(width, height)
+        return self._shown(codes, width, height)
 
-        def passes() -> Iterator[Told]:
-            for told in codes:
-                known.tell(told)
-                yield told
+    def lead(self, picture: Picture, latent: Tensor) -> bytes:
+        """What the stream of a picture with this latent (1, C, h, w) says ahead of its passes."""
+        return b""
 
-        return self._shown(passes(), known, width, height)
+    def prediction(self, lead: bytes, like: Tensor) -> Tensor:
+        """What both sides expect a latent (1, C, h, w) to be: the passes tell the difference."""
+        return torch.zeros_like(like)
 
-    def _shown(self, passes: Iterator[Told], known: Known, width: int, height: int) -> Iterator[Pass]:
+    def latent(self, picture: Picture) -> Tensor:
+        """The analysis transform's, (1, C, h, w)."""
+        x = _pad(picture, self.network.stride)
+        rows, columns = (n // self.network.stride for n in x.shape[2:])
+        latent = torch.empty(1, len(self.layout.tables.tops), rows, columns)
+        self._sweep(self.network.analysis_transform, x, latent)
+        return latent
+
+    def _shown(self, passes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
+        known, leads = self.layout.known(width, height), []
         _, rows, columns = known.shape
 
         def show(known: Known) -> Picture:
-            z = torch.from_numpy(known.value).view(1, *known.shape)
+            z = torch.from_numpy(known.value).view(1, *known.shape).float()
+            z += self.prediction(leads[0], z)
             y = torch.empty(1, 3, rows * self.network.stride, columns * self.network.stride)
             self._sweep(self.network.synthesis_transform, z, y)
             return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
         for told in passes:
+            known.tell(told)
+            leads.append(told.lead)
             yield Pass(told, lambda: known, show)
 
     @torch.no_grad()

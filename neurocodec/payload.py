@@ -11,7 +11,7 @@ import numpy as np
 
 from neurocodec import entropy
 from neurocodec.errors import StreamError
-from neurocodec.planes import PASSES, RANKS, Coder, Known, Tables, Told, Truth, tell
+from neurocodec.planes import PASSES, RANKS, Coder, Known, Symbols, Tables, Told, Truth, tell
 
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
@@ -113,6 +113,10 @@ class CodedPasses:
         """The payload of a model with these weights and this configuration."""
         return replace(self, tables=Tables.read(tensors))
 
+    def with_scene(self, tensors: Mapping[str, np.ndarray]) -> "ScenePasses":
+        """The payload of a camera's variant of this model."""
+        return ScenePasses(**vars(self), scene=Tables.read(tensors))
+
     @property
     def max_passes(self) -> int:
         """Passes that tell anything."""
@@ -125,7 +129,7 @@ class CodedPasses:
         tops = self.tables.tops
         return Known(tops, (len(tops), -(-height // self.stride), -(-width // self.stride)))
 
-    def tell(self, width: int, height: int, code: Coder, truth: Truth | None = None) -> Iterator[Told]:
+    def tell(self, width: int, height: int, code: Coder, truth: Truth | None = None, lead: bytes = b"") -> Iterator[Told]:
         """The passes of a picture, told by a coder."""
         return tell(self.known(width, height), self.tables, code, truth)
 
@@ -168,3 +172,41 @@ class CodedPasses:
         """
         _check(payload, self.least(width, height), width, height)
         return entropy.unpack(payload, self._tell(width, height))
+
+
+KINDS = np.array([[58, 3, 3]]) / 64  # probabilities of what a stream is to its camera's scene
+STILL, MOVED, OTHER = (bytes([kind]) for kind in range(3))  # as it is, moved (and how, in POSE bytes), something else
+POSE = 12
+_OCTETS = np.full((1, 256), 1 / 256)
+
+
+@dataclass(frozen=True)
+class ScenePasses(CodedPasses):
+    """Payload of a camera's variant: ahead of the first pass it says what the picture is to the camera's scene.
+
+    scene: the tables for differences from the scene; `tables` are for other pictures.
+    """
+
+    scene: Tables | None = None
+
+    def tell(self, width: int, height: int, code: Coder, truth: Truth | None = None, lead: bytes = b"") -> Iterator[Told]:
+        """The passes of a picture, told by a coder; an encoder says what they are led by."""
+        true = np.frombuffer(lead, np.uint8) if lead else None
+        coded = []
+
+        def told(table: np.ndarray, count: int, true: np.ndarray | None) -> bytes:
+            keys = np.zeros(count, np.uint8)
+            found = code(table, keys, true)
+            coded.append(Symbols(table, keys[: len(found)], found))
+            return bytes(found)
+
+        found = told(KINDS, 1, None if true is None else true[:1])
+        if found == MOVED:
+            found += told(_OCTETS, POSE, None if true is None else true[1:])
+        if len(found) != (1 + POSE if found[:1] == MOVED else 1):
+            yield Told(0, *np.empty((2, 0), np.uint8), tuple(coded), False, STILL)
+            return
+        tables = self.tables if found == OTHER else self.scene
+        for one in tell(self.known(width, height), tables, code, truth):
+            yield replace(one, coded=(*coded, *one.coded), lead=found)
+            coded = []

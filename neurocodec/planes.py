@@ -49,7 +49,7 @@ Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 class Told:
     """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements, and whether that is all of them.
 
-    coded: the symbols that tell it.
+    coded: the symbols that tell it. lead: what the first pass says ahead of them of the whole picture.
     """
 
     plane: int
@@ -57,6 +57,7 @@ class Told:
     digits: np.ndarray
     coded: tuple[Symbols, ...]
     whole: bool = True
+    lead: bytes = b""
 
 
 class Known:
@@ -186,8 +187,8 @@ def _features(plane: int) -> np.ndarray:
     return FEATURES[np.minimum(np.abs(np.arange(-LARGEST, LARGEST + 1)) // BASE**plane, 40)]
 
 
-# The digits of a plane of some elements, for an encoder.
-Truth = Callable[[int, np.ndarray], np.ndarray]
+# The digits of a plane of some elements of a latent of which so much is known, for an encoder.
+Truth = Callable[[Known, int, np.ndarray], np.ndarray]
 
 
 def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) -> Iterator[Told]:
@@ -200,7 +201,7 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
         place = tables.place[keys]
         order = np.argsort(place, kind="stable")
         keys, elements = keys[order], known.elements(plane)[order]
-        true = None if truth is None else truth(plane, elements)
+        true = None if truth is None else truth(known, plane, elements)
         firsts = np.arange(RANKS + 1) * (INDICES + 1)
         ends, busy = np.searchsorted(place[order], (firsts, firsts + 1))
         for number in range(RANKS):

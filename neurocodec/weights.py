@@ -3,6 +3,10 @@
 A model `architecture` or `architecture.tag` is a file `<model>.safetensors` (fp16 or fp32 tensors, or int8 ones, each
 with a scale per output in NAME.scale; metadata says the architecture and its configuration) with a card `<model>.toml`
 beside it. A path to such a file is a model, too.
+
+A camera's variant of a model (`train/adapt.py`) is a file of the same kind that holds only what is the camera's own: tables for
+differences from its scene, and the scene, as a stream of the model it is a variant of (metadata: base, that model's
+fingerprint; card, the text of its model card).
 """
 
 import hashlib
@@ -22,6 +26,7 @@ from neurocodec.payload import CodedPasses, RawPasses
 
 _SUFFIX = ".safetensors"
 _SCALE, _LARGE = ".scale", 1 << 14  # an 8-bit tensor's; elements from which 8 bits are enough
+_SCENE, _LOCALISATION = "scene", "localisation."
 _TABLES = "tables."  # how the names of tensors begin that are not the network's but the entropy coder's
 
 
@@ -36,6 +41,8 @@ class Model:
     @property
     def card(self) -> dict[str, Any]:
         """The model card; empty when there is none."""
+        if inside := _metadata(self.path).get("card"):
+            return tomllib.loads(inside)
         path = self.path.with_suffix(".toml")
         return tomllib.loads(path.read_text()) if path.exists() else {}
 
@@ -43,6 +50,38 @@ class Model:
     def layout(self) -> RawPasses | CodedPasses:
         """The layout of the model's payload, with the tables that these weights bring along."""
         return _layout(self.architecture, self.path, self.path.stat().st_mtime_ns)
+
+    @property
+    def base(self) -> "Model | None":
+        """The model that this is a camera's variant of. Raises ModelError when its weights are not here."""
+        base = _metadata(self.path).get("base")
+        return base and find_for(self.architecture.number, int(base, 16))
+
+    @property
+    def scene(self) -> bytes:
+        """The stream of a variant's scene."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, "np") as file:
+            return bytes(file.get_tensor(_SCENE))
+
+    @property
+    def localisation(self) -> Any:
+        """A variant's localisation network, or None. Raises ModelError."""
+        from safetensors.torch import load_file
+
+        from neurocodec.models.spatial_transformer import Localisation
+
+        stored = load_file(self.path)
+        mine = {k.removeprefix(_LOCALISATION): v.float() for k, v in stored.items() if k.startswith(_LOCALISATION)}
+        if not mine:
+            return None
+        net = Localisation().eval().requires_grad_(False)
+        try:
+            net.load_state_dict(mine)
+        except RuntimeError as error:
+            raise ModelError(f"weights file {self.path}: {' '.join(str(error).split())[:200]}") from None
+        return net
 
     @property
     def fingerprint(self) -> int:
@@ -137,6 +176,15 @@ def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | No
     write_atomically(path, serialize(tensors, metadata))
 
 
+def save_variant(path: Path, base: Model, card: str, tables: Mapping[str, Any], scene: bytes) -> None:
+    """Write a camera's variant of a model."""
+    import torch
+    from safetensors.torch import save as serialize
+
+    metadata = {"architecture": base.architecture.name, "base": f"{base.fingerprint:04x}", "card": card}
+    write_atomically(path, serialize({**tables, _SCENE: torch.frombuffer(bytearray(scene), dtype=torch.uint8)}, metadata))
+
+
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         raise ModelError(f"no model named {name!r}; there are {', '.join(ARCHITECTURES)}")
@@ -160,6 +208,9 @@ def _layout(architecture: Architecture, path: Path, modified: int) -> RawPasses 
     with safe_open(path, "np") as file:
         tables = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TABLES)}  # noqa: SIM118
     try:
+        base = Model(str(path), path, architecture).base
+        if base:
+            return base.layout.with_scene(tables)
         return architecture.layout.of(tables, json.loads(_metadata(path)["config"]))
     except (KeyError, ValueError) as error:
         raise ModelError(f"weights file {path} lacks what its payload needs: {error}") from None

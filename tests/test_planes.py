@@ -52,7 +52,7 @@ def latent(width: int, height: int, seed: int, scale: float = 3) -> np.ndarray:
 def told(z: np.ndarray, width: int, height: int) -> tuple[list[planes.Told], planes.Known]:
     """All passes of a latent, and what is known then."""
     known = LAYOUT.known(width, height)
-    truth = lambda plane, elements: known.digits(z, plane, elements)
+    truth = lambda known, plane, elements: known.digits(z, plane, elements)
     return list(planes.tell(known, LAYOUT.tables, lambda table, keys, true: true, truth)), known
 
 

@@ -121,7 +121,7 @@ class Photos:
             stream = neurocodec.encode(image, model=model, effort=effort, bpp=max(rates))
             seconds = time.perf_counter() - begin
             for setting, rate in zip(settings, rates, strict=True):
-                cut = neurocodec.truncate(stream, bpp=rate)
+                cut = neurocodec.truncate(stream, bpp=rate, model=model)
                 yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=model))
 
         return Codec(name, files, "model")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from neurocodec import images, weights
-from neurocodec._batch import PICTURES
+from neurocodec._batch import pictures_in
 from neurocodec.bench import extra, report
 from neurocodec.bench.measure import Codec, Row, measure, warm_up
 from neurocodec.bench.protocols import PROTOCOLS, BenchProtocol, with_effort
@@ -118,7 +118,7 @@ def pictures(paths: Sequence[Path], protocol: BenchProtocol) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
+        inside = pictures_in(path) if path.is_dir() else [path]
         for file in inside:
             name = (file.relative_to(path) if path.is_dir() else Path(file.name)).as_posix()
             if path.is_dir() and len(paths) > 1:

@@ -51,7 +51,7 @@ def decode(data: bytes, size: tuple[int, int]) -> Image.Image:
         cosines = np.zeros((ny, nx))
         cosines[kept] = [first / 2, *(scale * (next(nibbles) / 7.5 - 1) for _ in range(kept.sum() - 1))]
         planes.append(2 * _cosines(size[1], ny) @ cosines @ _cosines(size[0], nx).T)
-    l, p, q = planes  # noqa: E741
+    l, p, q = planes
     b = l - 2 / 3 * p
     r = (3 * l - b + q) / 2
     rgb = np.stack([r, r - q, b], 2)

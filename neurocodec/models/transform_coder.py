@@ -28,7 +28,7 @@ from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
 from neurocodec.planes import BASE, BRIGHTEST, CLASSES, INDICES
 
-_LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
+LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
 BRIGHT = 16  # whole numbers to the unit of a prior's hidden layers
 PER_OCTAVE, MIDDLE = 8, 40  # indices of expected magnitudes: to a factor of two, and where it is one step
@@ -201,7 +201,7 @@ class TransformCoder(nn.Module):
             net.analysis.weight.copy_(basis.T / cls.finest)
             net.synthesis.weight.copy_(basis * cls.finest)
             net.from_latent.weight.div_(deviation.max())
-            net.prior.scale.add_((_LOGISTIC * deviation).log() / PACE)
+            net.prior.scale.add_((LOGISTIC * deviation).log() / PACE)
             for part in (net.analysis.bias, net.synthesis.bias, *net.to_latent.parameters(), *net.to_pixels.parameters()):
                 part.zero_()
         return net

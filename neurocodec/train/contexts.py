@@ -22,10 +22,14 @@ def latents(net: nn.Module, batches: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts).clamp(-LARGEST, LARGEST)
 
 
-def fit(prior: Prior, z: Tensor, steps: int, seed: int = 0) -> dict[str, Tensor]:
-    """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random planes of random pictures."""
+def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, seed: int = 0) -> dict[str, Tensor]:
+    """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random planes of random pictures.
+
+    tops: planes of each channel, int (C,), if not just those that the latents need.
+    """
     torch.manual_seed(seed)
-    tops = _planes_needed(z.abs().amax((0, 2, 3)))
+    if tops is None:
+        tops = _planes_needed(z.abs().amax((0, 2, 3)))
     expected = Expected(prior, tops)
     optimizer = torch.optim.Adam(expected.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
