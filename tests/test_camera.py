@@ -131,7 +131,7 @@ def test_a_moved_frame_is_found_and_its_pose_travels(photos, made, monkeypatch):
         monkeypatch.setattr(adapt, name, value)
     out = made / "shaky.safetensors"
     adapt.adapt(sorted(made.glob("0*.png")), "photo", "shaky", out, moving=True)
-    pose = adapt._poses(1, 192, 160)
+    pose = adapt.poses(1, 192, 160)
     picture = sample(torch.from_numpy(images.load(frame(photos[2], 5)).rgb)[None], pose)[0].numpy()
     shown = np.round(255 * picture.transpose(1, 2, 0)).astype(np.uint8)
     stream = neurocodec.encode(shown, model=str(out), bytes=300)
@@ -155,6 +155,6 @@ def test_refinement_finds_a_small_move(photos):
 
     torch.manual_seed(0)
     scene = torch.from_numpy(images.load(photos[1]).rgb)[None]
-    pose = adapt._poses(1, 192, 160)
+    pose = adapt.poses(1, 192, 160)
     found = refined(scene, sample(scene, pose), identity(1))
     assert (found - pose).abs().max() < 0.25 * (pose - identity(1)).abs().max()

@@ -23,6 +23,8 @@ SEARCHED = 2  # effort of a model that can search, beside effort 1
 THUMB_SIDE = 64  # pixels: up to here a picture is a thumbnail
 MS_SSIM_WINDOW = (8.0, 20.0)  # dB: MS-SSIM of about 0.84 to 0.99, where the published comparisons are made
 PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos
+CAMERA_WINDOW = (10.0, 20.0)  # dB of MS-SSIM, 0.90 to 0.99: what a camera's variant is compared in
+CAMERA_SETTINGS = ("0.004", "0.008", "0.016", "0.032")  # bits per pixel that only variants have use for
 Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
 
 
@@ -113,8 +115,10 @@ class Photos:
 
     def model(self, name: str, settings: Sequence[str]) -> Codec:
         """A model whose container is cut to these numbers of bits per pixel."""
-        rates = _numbers(name, settings, float)
         model, effort = with_effort(name)
+        if weights.find(model).base and settings == self.settings:
+            settings = (*CAMERA_SETTINGS, *settings)
+        rates = _numbers(name, settings, float)
 
         def files(image: Image.Image) -> Iterator[File]:
             begin = time.perf_counter()
@@ -129,22 +133,29 @@ class Photos:
     def summary(self, rows: Sequence[Row], codecs: Sequence[Codec]) -> dict[str, Any]:
         """A list of {codec, points, bd_rate_ms_ssim, bd_rate_psnr}, and the windows in dB of the latter two.
 
-        points: of each setting, means over pictures and medians of times. bd_rate_*: of each rival, by how many percent
-        more or (negative) fewer bytes the codec takes for the same quality; None where their curves share too little.
+        points: of each setting, means over pictures and medians of times. bd_rate_*: of each rival, and of the model that a
+        camera's variant is made of, by how many percent more or (negative) fewer bytes the codec takes for the same quality; None
+        where their curves share too little. variant_bytes: of a camera's variant, that of its file.
         """
         groups = by(rows, "codec")
         points = {codec.name: _points(groups[codec.name]) for codec in codecs}
         rivals = [codec.name for codec in codecs if codec.kind != "model"]
+        variants = {codec.name: model for codec in codecs if codec.kind == "model" and (model := _variant(codec.name))}
         entries: list[dict[str, Any]] = [{"codec": codec, "points": points[codec]} for codec in points]
+        for entry in entries:
+            if entry["codec"] in variants:
+                entry["variant_bytes"] = variants[entry["codec"]].path.stat().st_size
         windows: dict[str, Any] = {}
         for key, limits in (("ms_ssim", MS_SSIM_WINDOW), ("psnr", PSNR_WINDOW)):
             curves = {name: _rate_curve(points[name], key) for name in points}
             for entry in entries:
                 rates, common = entry.setdefault(f"bd_rate_{key}", {}), windows.setdefault(f"bd_rate_{key}", {})
-                for rival in rivals:
+                variant = variants.get(entry["codec"])
+                anchors = [*rivals, variant.base.name] if variant and variant.base.name in curves else rivals
+                for rival in anchors:
                     if rival != entry["codec"]:
                         anchor, test = curves[rival], curves[entry["codec"]]
-                        found = window(anchor, test, limits)
+                        found = window(anchor, test, CAMERA_WINDOW if variant and key == "ms_ssim" else limits)
                         rates[rival] = bd_rate(anchor, test, found) if found else None
                         common.setdefault(entry["codec"], {})[rival] = found and [round(end, 2) for end in found]
         return {"windows": windows, "summary": entries}
@@ -218,6 +229,12 @@ def _of_rival(name: str, rival: Rival, settings: Sequence[str], size: Any) -> Co
             yield File(setting, data, size(data), seconds, lambda data: rival.decode(data, image.size))
 
     return Codec(name, files, "curve" if rival.curve and len(settings) > 1 else "fixed")
+
+
+def _variant(name: str) -> weights.Model | None:
+    """The camera's variant that a codec's name stands for."""
+    model = weights.find(with_effort(name)[0])
+    return model if model.base else None
 
 
 def _numbers(name: str, settings: Sequence[str], kind: type[int] | type[float]) -> list[float]:

@@ -69,7 +69,7 @@ def _cell(entry: dict[str, Any]) -> str:
 
 def _photos_table(result: Result) -> Iterator[list[str]]:
     times = _times(result)
-    rivals = result["rivals"]
+    rivals = list(dict.fromkeys(rival for entry in result["summary"] for rival in entry["bd_rate_ms_ssim"]))
     head = ["codec", *(f"BD-rate MS-SSIM, PSNR to {rival}" for rival in rivals), "encode", "decode"]
     yield from (head, ["---"] * len(head))
     for entry in result["summary"]:

@@ -92,7 +92,7 @@ def _localisation(scene: Picture, frames: Sequence[Picture]) -> Localisation:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=_LOCALISATION_STEPS)
     of_scene, of_frames = torch.from_numpy(scene.rgb)[None], torch.from_numpy(np.stack([f.rgb for f in frames]))
     for _ in range(_LOCALISATION_STEPS):
-        poses = _poses(_LOCALISATION_BATCH, scene.width, scene.height)
+        poses = poses(_LOCALISATION_BATCH, scene.width, scene.height)
         seen = sample(of_frames[torch.randint(len(of_frames), (len(poses),))], poses)
         loss = (net(of_scene.expand_as(seen), seen) - poses).square().mean()
         optimizer.zero_grad()
@@ -102,7 +102,7 @@ def _localisation(scene: Picture, frames: Sequence[Picture]) -> Localisation:
     return net.eval().requires_grad_(False)
 
 
-def _poses(count: int, width: int, height: int) -> Tensor:
+def poses(count: int, width: int, height: int) -> Tensor:
     """Random shifts and turns, (count, 2, 3)."""
     angle = (2 * torch.rand(count) - 1) * TURN * torch.pi / 180
     cos, sin = torch.cos(angle), torch.sin(angle)
