@@ -65,18 +65,18 @@ def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
 def sizes(payload: bytes, tell: Tell) -> tuple[list[int], int]:
     """Bytes of each pass, by the information in it, and how many passes are whole. Raises StreamError."""
     ends, whole = [], 0
-    for told, bits in _passes(payload, tell):
-        ends.append(min(len(payload), int(np.ceil(bits / 8))))
+    for told, coded in _passes(payload, tell):
+        ends.append(min(len(payload), int(np.ceil(coded.bits / 8))))
         whole += told.whole
     ends[-1] = len(payload)
     return np.diff(ends, prepend=0).tolist(), whole
 
 
-def _passes(payload: bytes, tell: Tell) -> Iterator[tuple[Told, float]]:
-    """What a payload tells for certain, up to the first pass that is cut, and bits of information up to there."""
+def _passes(payload: bytes, tell: Tell) -> Iterator[tuple[Told, "_Coded"]]:
+    """What a payload tells for certain, up to the first pass that is cut, and the symbols up to there."""
     decoding, whole = _Decoding(payload), True
     for told in tell(decoding):
-        yield told, decoding.coded.bits
+        yield told, decoding.coded
         whole = told.whole
     spare = payload[:-_SEAL]
     if whole and 8 * len(spare) > decoding.coded.bits and decoding.coded.by(spare):
@@ -88,12 +88,20 @@ class _Coded:
 
     def __init__(self) -> None:
         self._steps: list[Symbols] = []
-        self.count, self.bits = 0, 0.0
+        self._weighed, self._bits = 0, 0.0
+        self.count = 0
 
     def take(self, symbols: Symbols) -> None:
         self._steps.append(symbols)
         self.count += len(symbols.found)
-        self.bits -= float(np.log2(symbols.table)[symbols.keys, symbols.found].sum())
+
+    @property
+    def bits(self) -> float:
+        """Of information in them."""
+        for table, keys, found in self._steps[self._weighed :]:
+            self._bits -= float(np.log2(table)[keys, found].sum())
+        self._weighed = len(self._steps)
+        return self._bits
 
     def by(self, payload: bytes) -> bool:
         """Whether a payload makes just these symbols certain."""
