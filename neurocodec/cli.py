@@ -17,7 +17,7 @@ import click
 
 import neurocodec
 from neurocodec import _api, _batch, images
-from neurocodec.errors import StreamError
+from neurocodec.errors import NeurocodecError, StreamError
 from neurocodec.models import ARCHITECTURES
 
 
@@ -295,16 +295,22 @@ def train(config, data, out, minutes, device, resume):
 @click.option("--name", required=True, help="What the variant is called.")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
 @click.option("--moving", is_flag=True, help="The camera shakes or pans a little.")
-def adapt(frames, model, name, out, moving):
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
+def adapt(frames, model, name, out, moving, force):
     """Make a variant of a model for the camera that took these frames: files, or folders of them.
 
     A few dozen to a few hundred frames of one camera, taken over the time it will be used for. `encode -m FILE` and `decode -m FILE`
     use the variant.
     """
 
+    if out.suffix != ".safetensors":
+        raise click.UsageError("a variant is a .safetensors file")
+
     def work() -> None:
         from neurocodec.train import adapt
 
+        if out.exists() and not force:
+            raise NeurocodecError(f"{out} exists; -f overwrites it")
         found = [file for path in frames for file in (_batch.pictures_in(path) if path.is_dir() else [path])]
         with _progress(name) as progress:
             adapt.adapt(found, model, name, out, moving, progress)

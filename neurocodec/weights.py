@@ -59,11 +59,14 @@ class Model:
 
     @property
     def scene(self) -> bytes:
-        """The stream of a variant's scene."""
-        from safetensors import safe_open
+        """The stream of a variant's scene. Raises ModelError."""
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(self.path, "np") as file:
-            return bytes(file.get_tensor(_SCENE))
+        try:
+            with safe_open(self.path, "np") as file:
+                return bytes(file.get_tensor(_SCENE))
+        except SafetensorError as error:
+            raise ModelError(f"weights file {self.path}: {' '.join(str(error).split())[:200]}") from None
 
     @property
     def localisation(self) -> Any:

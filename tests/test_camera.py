@@ -121,6 +121,11 @@ def test_frames_that_cannot_be_used_are_refused(made, tmp_path, photos):
         result = CliRunner().invoke(main, ["adapt", *arguments, "--name", "x", "-o", str(tmp_path / "x.safetensors")])
         assert result.exit_code == 1 and reason in result.stderr and len(result.stderr.splitlines()) == 1
         assert not (tmp_path / "x.safetensors").exists()
+    (tmp_path / "x.safetensors").write_bytes(b"mine")
+    for name, code, reason in (("x.safetensors", 1, "-f overwrites"), ("x.bin", 2, "a variant is")):
+        result = CliRunner().invoke(main, ["adapt", *some, "--name", "x", "-o", str(tmp_path / name)])
+        assert result.exit_code == code and reason in result.stderr
+    assert (tmp_path / "x.safetensors").read_bytes() == b"mine"
 
 
 def test_a_moved_frame_is_found_and_its_pose_travels(photos, made, monkeypatch):
