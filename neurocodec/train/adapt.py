@@ -92,9 +92,9 @@ def _localisation(scene: Picture, frames: Sequence[Picture]) -> Localisation:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=_LOCALISATION_STEPS)
     of_scene, of_frames = torch.from_numpy(scene.rgb)[None], torch.from_numpy(np.stack([f.rgb for f in frames]))
     for _ in range(_LOCALISATION_STEPS):
-        poses = poses(_LOCALISATION_BATCH, scene.width, scene.height)
-        seen = sample(of_frames[torch.randint(len(of_frames), (len(poses),))], poses)
-        loss = (net(of_scene.expand_as(seen), seen) - poses).square().mean()
+        truth = poses(_LOCALISATION_BATCH, scene.width, scene.height)
+        seen = sample(of_frames[torch.randint(len(of_frames), (len(truth),))], truth)
+        loss = (net(of_scene.expand_as(seen), seen) - truth).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
