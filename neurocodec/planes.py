@@ -49,7 +49,7 @@ Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 class Told:
     """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements, and whether that is all of them.
 
-    coded: the symbols that tell it. lead: what the first pass says ahead of them of the whole picture.
+    coded: the symbols that tell it. lead: what was told of the whole picture ahead of the first pass.
     """
 
     plane: int
@@ -135,8 +135,8 @@ class Tables:
     @cached_property
     def place(self) -> np.ndarray:
         """uint16 (KEYS,): when in a plane an element is told, by its key: pass, whether it is quiet, and, if so, what is expected."""
-        stays = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
-        quiet = (np.arange(INDICES) < np.argmax(stays))[:, None] & (np.arange(CLASSES) == 0)
+        often = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
+        quiet = (np.arange(INDICES) < np.argmax(often))[:, None] & (np.arange(CLASSES) == 0)
         found = self.ranks * np.uint16(INDICES + 1) + quiet * (1 + np.arange(INDICES)[:, None])
         return np.tile(found.astype(np.uint16).ravel(), 2)
 

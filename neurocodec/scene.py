@@ -36,8 +36,8 @@ class SceneCodec(LatentCodec):
         return leads[int(np.argmin(costs))]
 
     def prediction(self, lead: bytes, like: Tensor) -> Tensor:
-        """The scene's latent, (1, C, h, w), or, for a picture of something else, 0."""
-        if lead == OTHER:
+        """The scene's latent, (1, C, h, w), or, for a picture of something else or, in a damaged stream, of another size, 0."""
+        if lead == OTHER or like.shape != self._still.shape:
             return torch.zeros_like(like)
         return self._still if lead == STILL else self.latent(moved(self.scene, lead))
 

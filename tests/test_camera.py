@@ -96,6 +96,8 @@ def test_everything_else_works_as_ever(variant, photos, made, monkeypatch):
             neurocodec.decode(bytes(damaged), model=variant)
         except neurocodec.StreamError as error:
             assert "trailing garbage" in str(error)
+    resized = neurocodec.pack(neurocodec.unpack(stream), size=(300, 200), model=variant)
+    assert neurocodec.decode(resized, model=variant).size == (300, 200)
     run = CliRunner().invoke
     assert run(main, ["encode", "03.png", "-m", variant, "-o", "f.nci"]).exit_code == 0
     for arguments in (
