@@ -298,5 +298,6 @@ def _scene_codec(model: Model) -> "LatentCodec":
     """The codec of a camera's variant."""
     from neurocodec.scene import SceneCodec
 
-    scene = images.load(decode(model.scene))
-    return SceneCodec(weights.network(model.base.path), model.layout, scene, model.localisation)
+    camera = model.camera
+    scene = images.load(decode(camera.scene))
+    return SceneCodec(weights.network(model.path), model.layout, _codec(model.base), scene, camera.gains, camera.localisation)

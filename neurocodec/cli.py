@@ -295,8 +295,9 @@ def train(config, data, out, minutes, device, resume):
 @click.option("--name", required=True, help="What the variant is called.")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
 @click.option("--moving", is_flag=True, help="The camera shakes or pans a little.")
+@click.option("--minutes", type=Number(0), default=0.0, help="To tune the network for: most useful where no two frames are alike.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
-def adapt(frames, model, name, out, moving, force):
+def adapt(frames, model, name, out, moving, minutes, force):
     """Make a variant of a model for the camera that took these frames: files, or folders of them.
 
     A few dozen to a few hundred frames of one camera, taken over the time it will be used for. `encode -m FILE` and `decode -m FILE`
@@ -313,7 +314,7 @@ def adapt(frames, model, name, out, moving, force):
             raise NeurocodecError(f"{out} exists; -f overwrites it")
         found = [file for path in frames for file in (_batch.pictures_in(path) if path.is_dir() else [path])]
         with _progress(name) as progress:
-            adapt.adapt(found, model, name, out, moving, progress)
+            adapt.adapt(found, model, name, out, moving, minutes, progress)
 
     _batch.guard(work)
 

@@ -176,34 +176,36 @@ class LatentCodec:
 
         search: rounds, of every stage, of a search for a latent that is better than the analysis transform's.
         """
-        width, height = picture.width, picture.height
-        known = self.layout.known(width, height)
-        latent = self.latent(picture)
-        lead = self.lead(picture, latent)
-        latent -= self.prediction(lead, latent)
-        largest = torch.from_numpy(known.largest)
+        self.layout.known(picture.width, picture.height)  # refuses a picture that is too large
+        lead, latent = self.analysed(picture)
         if search:
             from neurocodec.search import refine
 
-            latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, largest, search)
-        z = latent[0].round_().clamp_(-largest, largest).flatten().to(torch.int32).numpy()
-
-        def truth(known: Known, plane: int, elements: np.ndarray) -> np.ndarray:
-            return known.digits(z, plane, elements)
-
-        return self._shown(self.layout.tell(width, height, lambda table, keys, true: true, truth, lead), width, height)
+            latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, self._largest, search)
+        return self._shown(self.told(lead, latent, picture.width, picture.height), picture.width, picture.height)
 
     def decode(self, codes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
         """Passes of a stream; the last may lack digits. A picture is only made of a pass that is asked for it."""
         return self._shown(codes, width, height)
 
-    def lead(self, picture: Picture, latent: Tensor) -> bytes:
-        """What the stream of a picture with this latent (1, C, h, w) says ahead of its passes."""
-        return b""
+    def analysed(self, picture: Picture) -> tuple[bytes, Tensor]:
+        """What a stream says ahead of its passes, and the latent (1, C, h, w) that they tell."""
+        return b"", self.latent(picture)
 
-    def prediction(self, lead: bytes, like: Tensor) -> Tensor:
-        """What both sides expect a latent (1, C, h, w) to be: the passes tell the difference."""
-        return torch.zeros_like(like)
+    def synthesised(self, lead: bytes, z: Tensor, width: int, height: int) -> Picture:
+        """The picture of what is known of a latent (1, C, h, w)."""
+        y = torch.empty(1, 3, *(n * self.network.stride for n in z.shape[2:]))
+        self._sweep(self.network.synthesis_transform, z, y)
+        return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
+
+    def told(self, lead: bytes, latent: Tensor, width: int, height: int) -> Iterator[Told]:
+        """The passes of a latent (1, C, h, w)."""
+        z = latent[0].round().clamp_(-self._largest, self._largest).flatten().to(torch.int32).numpy()
+
+        def truth(known: Known, plane: int, elements: np.ndarray) -> np.ndarray:
+            return known.digits(z, plane, elements)
+
+        return self.layout.tell(width, height, lambda table, keys, true: true, truth, lead)
 
     def latent(self, picture: Picture) -> Tensor:
         """The analysis transform's, (1, C, h, w)."""
@@ -215,19 +217,20 @@ class LatentCodec:
 
     def _shown(self, passes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
         known, leads = self.layout.known(width, height), []
-        _, rows, columns = known.shape
 
         def show(known: Known) -> Picture:
             z = torch.from_numpy(known.value).view(1, *known.shape).float()
-            z += self.prediction(leads[0], z)
-            y = torch.empty(1, 3, rows * self.network.stride, columns * self.network.stride)
-            self._sweep(self.network.synthesis_transform, z, y)
-            return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
+            return self.synthesised(leads[0], z, width, height)
 
         for told in passes:
             known.tell(told)
             leads.append(told.lead)
             yield Pass(told, lambda: known, show)
+
+    @property
+    def _largest(self) -> Tensor:
+        """Magnitude of elements, (C, 1, 1)."""
+        return torch.from_numpy(self.layout.known(1, 1).largest)
 
     @torch.no_grad()
     def _sweep(self, transform: Callable[[Tensor], Tensor], whole: Tensor, out: Tensor) -> None:

@@ -98,8 +98,7 @@ class _Coded:
     @property
     def bits(self) -> float:
         """Of information in them."""
-        for table, keys, found in self._steps[self._weighed :]:
-            self._bits -= float(np.log2(table)[keys, found].sum())
+        self._bits += sum(symbols.bits for symbols in self._steps[self._weighed :])
         self._weighed = len(self._steps)
         return self._bits
 

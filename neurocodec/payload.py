@@ -115,7 +115,7 @@ class CodedPasses:
 
     def with_scene(self, tensors: Mapping[str, np.ndarray]) -> "ScenePasses":
         """The payload of a camera's variant of this model."""
-        return ScenePasses(**vars(self), scene=Tables.read(tensors))
+        return ScenePasses(**vars(self) | {"search": False}, scene=Tables.read(tensors))
 
     @property
     def max_passes(self) -> int:

@@ -28,6 +28,7 @@ INDICES = 64  # of expected magnitudes
 ONE = 1 << 16  # probabilities are in units of 1 / ONE
 CLASSES = 4  # of elements, by the magnitude known, in units of the plane before: 0, 1, 2, more
 KEYS = 2 * INDICES * CLASSES
+MAP_SHIFT = 6  # a map's whole numbers are in units of 1 / 64
 RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
 
 Shape = tuple[int, int, int]  # channels, rows, columns
@@ -39,6 +40,11 @@ class Symbols(NamedTuple):
     table: np.ndarray
     keys: np.ndarray
     found: np.ndarray
+
+    @property
+    def bits(self) -> float:
+        """Of information in them."""
+        return -float(np.log2(self.table)[self.keys, self.found].sum())
 
 
 # Codes symbols of rows of a table of probabilities: an encoder is given them, a decoder finds them, or the first of them.
@@ -103,11 +109,13 @@ class Known:
 class Tables:
     """A model's integers, from which follows how probable a digit is: a small network, and counts for what it expects.
 
-    All float32 of whole numbers but the last three. tops: planes that are told of each channel. across: (H, C), from features
-    to hidden units; level: (PLANES, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3 neighbourhood,
-    which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts: powers of two
-    by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told. trits:
-    int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
+    All float32 of whole numbers but for tops, shifts, ranks and trits. tops: planes that are told of each channel. across:
+    (H, C), from features to hidden units; level: (PLANES, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3
+    neighbourhood, which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts:
+    powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
+    trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
+    places: (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
+    size; the file keeps them as a few maps, and the shares that units and channels have in them.
     """
 
     tops: tuple[int, ...]
@@ -119,16 +127,22 @@ class Tables:
     shifts: tuple[int, int, int]
     ranks: np.ndarray
     trits: np.ndarray
+    places: np.ndarray | None = None
 
     @classmethod
     def read(cls, tensors: Mapping[str, np.ndarray]) -> "Tables":
         """The tables in a weights file, which keeps them as integers under tables.NAME."""
         whole = {name: tensors[f"tables.{name}"] for name in ("across", "level", "around", "told", "base")}
+        places = None
+        if "tables.maps" in tensors:
+            sums = np.tensordot(tensors["tables.shares"].astype(np.int64), tensors["tables.maps"].astype(np.int64), 1)
+            places = (sums >> MAP_SHIFT).astype(np.float32)
         return cls(
             tops=tuple(tensors["tables.tops"].tolist()),
             shifts=tuple(tensors["tables.shifts"].tolist()),
             ranks=tensors["tables.ranks"],
             trits=tensors["tables.trits"].astype(np.int64),
+            places=places,
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
         )
 
@@ -168,13 +182,20 @@ class Tables:
         channels, height, width = known.shape
         mine = known.channels(plane)
         seen = _features(plane).take(known.value + LARGEST).reshape(channels, -1)
-        here = _unit(self.across @ seen + self.level[plane][:, None], self.shifts[0])
+        of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
+        here = _unit(self.across @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
         padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
         places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
         nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])
         both = np.concatenate([here, _unit(self.around @ nearby, self.shifts[1])])
-        sums = self.told[mine] @ both + self.base[plane, mine][:, None]
+        sums = self.told[mine] @ both + self.base[plane, mine][:, None] + of_channels[mine]
         return np.clip(np.floor(sums * 2.0 ** -self.shifts[2]), 0, INDICES - 1).astype(np.uint8).ravel()
+
+    def _places(self, height: int, width: int) -> np.ndarray:
+        """(H + C, places), or (H + C, 1) of 0 for latents of another size."""
+        if self.places is None or self.places.shape[1:] != (height, width):
+            return np.zeros((len(self.across) + len(self.told), 1), np.float32)
+        return self.places.reshape(len(self.places), -1)
 
 
 def _unit(sums: np.ndarray, shift: int) -> np.ndarray:

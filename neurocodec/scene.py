@@ -17,49 +17,68 @@ from neurocodec.models.spatial_transformer import Localisation, refined, sample
 from neurocodec.payload import MOVED, OTHER, STILL
 
 _FINE = 1 << 13  # steps of a pose's numbers to 1
-_TELLING = 3.0  # steps of the finest plane; differences below count for little
+_WEIGHED = 2  # plane up to which it is weighed what a frame is to the scene
 
 
 @dataclass(frozen=True)
 class SceneCodec(LatentCodec):
-    """scene: the camera's, as both sides decode it. localisation: finds how the camera moved; None for one that stands still."""
+    """network: tuned to the camera. base: the model's own codec, for pictures of something else. scene: as both sides decode it.
 
+    gains: the share of the scene in the frames, of each channel of the latent, (C, 1, 1). localisation: finds how the camera moved;
+    None for one that stands still.
+    """
+
+    base: LatentCodec
     scene: Picture
+    gains: Tensor
     localisation: Localisation | None = None
 
-    def lead(self, picture: Picture, latent: Tensor) -> bytes:
-        """What a frame is to the scene: whatever leaves the least to tell."""
-        if (picture.width, picture.height) != (self.scene.width, self.scene.height):
-            return OTHER
-        leads = [STILL, OTHER, *([self.pose(picture)] if self.localisation else [])]
-        costs = [_cost(latent - self.prediction(lead, latent)) for lead in leads]
-        return leads[int(np.argmin(costs))]
+    def analysed(self, picture: Picture) -> tuple[bytes, Tensor]:
+        """What a frame is to the scene, whatever leaves the least to tell, and the latent (1, C, h, w) that the passes tell."""
+        width, height = picture.width, picture.height
+        found = [(OTHER, self.base.latent(picture))]
+        if (width, height) == (self.scene.width, self.scene.height):
+            latent = self.latent(picture)
+            leads = [STILL, *([pose(self.scene, self.localisation, picture)] if self.localisation else [])]
+            found += [(lead, latent - self.expected(lead, latent)) for lead in leads]
+        return min(found, key=lambda led: self._bits(*led, width, height)) if len(found) > 1 else found[0]
 
-    def prediction(self, lead: bytes, like: Tensor) -> Tensor:
-        """The scene's latent, (1, C, h, w), or, for a picture of something else or, in a damaged stream, of another size, 0."""
-        if lead == OTHER or like.shape != self._still.shape:
+    def synthesised(self, lead: bytes, z: Tensor, width: int, height: int) -> Picture:
+        """The picture of what is known of a frame's difference (1, C, h, w), or, of something else, of its latent."""
+        if lead == OTHER:
+            return self.base.synthesised(b"", z, width, height)
+        return super().synthesised(lead, z + self.expected(lead, z), width, height)
+
+    def expected(self, lead: bytes, like: Tensor) -> Tensor:
+        """What a frame's latent (1, C, h, w) is expected to be; 0 in a damaged stream of another size than the scene's."""
+        if like.shape != self._still.shape:
             return torch.zeros_like(like)
-        return self._still if lead == STILL else self.latent(moved(self.scene, lead))
+        return self._still if lead == STILL else self.gains * self.latent(moved(self.scene, lead))
 
-    def pose(self, picture: Picture) -> bytes:
-        """The lead of a frame of the scene's size: how the scene must be moved to lie like it."""
-        scene, frame = (torch.from_numpy(p.rgb)[None] for p in (self.scene, picture))
-        with torch.no_grad():
-            start = self.localisation(scene, frame)
-        pose = refined(scene, frame, start)[0].numpy()
-        return MOVED + np.clip(np.round(pose * _FINE), -(1 << 15), (1 << 15) - 1).astype(">i2").tobytes()
+    def _bits(self, lead: bytes, latent: Tensor, width: int, height: int) -> float:
+        """Of information in the first planes."""
+        bits = 0.0
+        for told in self.told(lead, latent, width, height):
+            if told.plane < _WEIGHED:
+                break
+            bits += sum(symbols.bits for symbols in told.coded)
+        return bits
 
     @cached_property
     def _still(self) -> Tensor:
-        return self.latent(self.scene)
+        return self.gains * self.latent(self.scene)
+
+
+def pose(scene: Picture, localisation: Localisation, picture: Picture) -> bytes:
+    """The lead of a frame of the scene's size: how the scene must be moved to lie like it."""
+    of_scene, of_frame = (torch.from_numpy(p.rgb)[None] for p in (scene, picture))
+    with torch.no_grad():
+        start = localisation(of_scene, of_frame)
+    found = refined(of_scene, of_frame, start)[0].numpy()
+    return MOVED + np.clip(np.round(found * _FINE), -(1 << 15), (1 << 15) - 1).astype(">i2").tobytes()
 
 
 def moved(picture: Picture, lead: bytes) -> Picture:
     """A picture moved as a lead says."""
     pose = np.frombuffer(lead[1:], ">i2").astype(np.float32).reshape(1, 2, 3) / _FINE
     return Picture(sample(torch.from_numpy(picture.rgb)[None], torch.from_numpy(pose))[0].numpy())
-
-
-def _cost(difference: Tensor) -> float:
-    """About how many bits it takes to tell a difference."""
-    return float(torch.log2(1 + difference.abs() / _TELLING).sum())

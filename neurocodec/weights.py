@@ -4,9 +4,9 @@ A model `architecture` or `architecture.tag` is a file `<model>.safetensors` (fp
 with a scale per output in NAME.scale; metadata says the architecture and its configuration) with a card `<model>.toml`
 beside it. A path to such a file is a model, too.
 
-A camera's variant of a model (`train/adapt.py`) is a file of the same kind that holds only what is the camera's own: tables for
-differences from its scene, and the scene, as a stream of the model it is a variant of (metadata: base, that model's
-fingerprint; card, the text of its model card).
+A camera's variant of a model (`train/adapt.py`) is a file of the same kind that holds only what is the camera's own: the scene, as
+a stream of the model it is a variant of, gains, tables for differences from the scene, and low-rank updates of the model's weights
+(metadata: base, that model's fingerprint; card, the text of its model card).
 """
 
 import hashlib
@@ -14,10 +14,11 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from neurocodec.errors import ModelError
 from neurocodec.images import write_atomically
@@ -26,7 +27,8 @@ from neurocodec.payload import CodedPasses, RawPasses
 
 _SUFFIX = ".safetensors"
 _SCALE, _LARGE = ".scale", 1 << 14  # an 8-bit tensor's; elements from which 8 bits are enough
-_SCENE, _LOCALISATION = "scene", "localisation."
+_SCENE, _GAINS, _LOCALISATION, _TUNED = "scene", "gains", "localisation.", "tuned."  # what a variant's tensors are called
+_UP, _DOWN = ".up", ".down"  # the factors of a low-rank update
 _TABLES = "tables."  # how the names of tensors begin that are not the network's but the entropy coder's
 
 
@@ -58,38 +60,35 @@ class Model:
         return base and find_for(self.architecture.number, int(base, 16))
 
     @property
-    def scene(self) -> bytes:
-        """The stream of a variant's scene. Raises ModelError."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.path, "np") as file:
-                return bytes(file.get_tensor(_SCENE))
-        except SafetensorError as error:
-            raise ModelError(f"weights file {self.path}: {' '.join(str(error).split())[:200]}") from None
-
-    @property
-    def localisation(self) -> Any:
-        """A variant's localisation network, or None. Raises ModelError."""
+    def camera(self) -> "Camera":
+        """What a variant holds. Raises ModelError."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from neurocodec.models.spatial_transformer import Localisation
 
-        stored = load_file(self.path)
-        mine = {k.removeprefix(_LOCALISATION): v.float() for k, v in stored.items() if k.startswith(_LOCALISATION)}
-        if not mine:
-            return None
-        net = Localisation().eval().requires_grad_(False)
         try:
-            net.load_state_dict(mine)
-        except RuntimeError as error:
+            stored = load_file(self.path)
+            localisation = None
+            if of_it := _within(stored, _LOCALISATION):
+                localisation = Localisation().eval().requires_grad_(False)
+                localisation.load_state_dict({k: v.float() for k, v in of_it.items()})
+            return Camera(bytes(stored[_SCENE].numpy()), stored[_GAINS].float().view(-1, 1, 1), localisation)
+        except (KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"weights file {self.path}: {' '.join(str(error).split())[:200]}") from None
-        return net
 
     @property
     def fingerprint(self) -> int:
         """The first 16 bits of the file's SHA-256."""
         return _fingerprint(self.path, self.path.stat().st_mtime_ns)
+
+
+class Camera(NamedTuple):
+    """scene: a stream. gains: (C, 1, 1). localisation: a network, or None (`scene.SceneCodec`)."""
+
+    scene: bytes
+    gains: Any
+    localisation: Any
 
 
 def _directory() -> Path:
@@ -146,15 +145,55 @@ def network(path: Path) -> Any:
 
     metadata = _metadata(path)
     try:
+        stored = load_file(path)
+        if "base" in metadata:
+            net = deepcopy(network(Model(str(path), path, _architecture(metadata["architecture"])).base.path))
+            return tuned(net, _within(stored, _TUNED))
         net = _architecture(metadata.get("architecture", "")).network()(**json.loads(metadata["config"]))
-        stored = {k: v for k, v in load_file(path).items() if not k.startswith(_TABLES)}
-        tensors = {k: v.float() for k, v in stored.items()}
-        for name in [k for k, v in stored.items() if v.dtype == torch.int8]:
-            tensors[name] *= tensors.pop(name + _SCALE).view(-1, *[1] * (stored[name].ndim - 1))
-        net.load_state_dict(tensors)
+        net.load_state_dict(_in_floats({k: v for k, v in stored.items() if not k.startswith(_TABLES)}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"weights file {path}: {' '.join(str(error).split())[:200]}") from None
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def tuned(net: Any, updates: Mapping[str, Any]) -> Any:
+    """The network, changed by updates as a variant's file holds them: NAME.up (o, r) and NAME.down (r, i), whose product is added
+    to the matrix or kernel NAME, or what NAME is added to, itself."""
+    import torch
+
+    tensors = _in_floats(updates)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name + _UP in tensors:
+                parameter += (tensors.pop(name + _UP) @ tensors.pop(name + _DOWN)).view_as(parameter)
+            elif name in tensors:
+                parameter += tensors.pop(name)
+    if tensors:
+        raise KeyError(f"updates of {', '.join(tensors)}, which the network lacks")
+    return net
+
+
+def _within(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def in_8_bits(name: str, weight: Any) -> dict[str, Any]:
+    """A tensor of two or more dimensions as int8, with a scale per output in NAME.scale."""
+    import torch
+
+    scale = (weight.flatten(1).abs().amax(1).clamp_min(1e-3) / 127).half()
+    steps = weight / scale.float().view(-1, *[1] * (weight.ndim - 1))
+    return {name + _SCALE: scale, name: steps.round().clamp(-127, 127).to(torch.int8).contiguous()}
+
+
+def _in_floats(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors as they are computed with, float32."""
+    import torch
+
+    tensors = {k: v.float() for k, v in stored.items()}
+    for name in [k for k, v in stored.items() if v.dtype == torch.int8]:
+        tensors[name] *= tensors.pop(name + _SCALE).view(-1, *[1] * (stored[name].ndim - 1))
+    return tensors
 
 
 def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | None = None, int8: bool = False) -> None:
@@ -162,30 +201,35 @@ def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | No
 
     Weights are fp16, with `int8` those of large layers 8 bits, and a scale per output.
     """
-    import torch
     from safetensors.torch import save as serialize
 
     tensors = dict(tables or {})
     for name, tensor in net.state_dict().items():
         weight = tensor.detach().cpu()
         if int8 and weight.ndim > 1 and weight.numel() >= _LARGE:
-            scale = (weight.flatten(1).abs().amax(1).clamp_min(1e-3) / 127).half()
-            tensors[name + _SCALE] = scale
-            steps = weight / scale.float().view(-1, *[1] * (weight.ndim - 1))
-            tensors[name] = steps.round().clamp(-127, 127).to(torch.int8).contiguous()
+            tensors |= in_8_bits(name, weight)
         else:
             tensors[name] = weight.half().contiguous()
     metadata = {"architecture": architecture, "config": json.dumps(net.config, sort_keys=True)}
     write_atomically(path, serialize(tensors, metadata))
 
 
-def save_variant(path: Path, base: Model, card: str, tables: Mapping[str, Any], scene: bytes) -> None:
+def save_variant(
+    path: Path, base: Model, card: str, camera: Camera, tables: Mapping[str, Any], updates: Mapping[str, Any]
+) -> None:
     """Write a camera's variant of a model."""
     import torch
     from safetensors.torch import save as serialize
 
+    tensors = {
+        **tables,
+        **{_TUNED + k: v for k, v in updates.items()},
+        **{_LOCALISATION + k: v.half() for k, v in (camera.localisation.state_dict() if camera.localisation else {}).items()},
+        _GAINS: camera.gains.flatten(),
+        _SCENE: torch.frombuffer(bytearray(camera.scene), dtype=torch.uint8),
+    }
     metadata = {"architecture": base.architecture.name, "base": f"{base.fingerprint:04x}", "card": card}
-    write_atomically(path, serialize({**tables, _SCENE: torch.frombuffer(bytearray(scene), dtype=torch.uint8)}, metadata))
+    write_atomically(path, serialize(tensors, metadata))
 
 
 def _architecture(name: str) -> Architecture:

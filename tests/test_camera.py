@@ -60,7 +60,7 @@ def test_a_variant_is_small_and_says_what_it_is(variant):
 
 
 def test_what_passes_through_does_not_burn_in(variant, photos):
-    scene = np.asarray(neurocodec.decode(weights.find(variant).scene)).astype(int)
+    scene = np.asarray(neurocodec.decode(weights.find(variant).camera.scene)).astype(int)
     assert np.abs(scene - photos[2])[60:90].mean() < 12
 
 

@@ -177,15 +177,18 @@ def test_sums_stay_exact(model):
         assert (matrix == matrix.round()).all() and (bias == bias.round()).all() and largest.max() < 1 << 24
 
 
-def test_the_trained_network_and_the_integers_expect_the_same():
+@pytest.mark.parametrize("maps", [0, 2])
+def test_the_trained_network_and_the_integers_expect_the_same(maps):
     """What training rounds is what the codec computes."""
     torch.manual_seed(0)
     z = torch.randint(-40, 41, (3, CHANNELS, 5, 4), dtype=torch.int32) // torch.arange(1, CHANNELS + 1)[:, None, None]
     prior = Prior(torch.full((CHANNELS,), 5.0))
     for p in prior.parameters():
         torch.nn.init.normal_(p, 0, 0.2)
-    fitted = contexts.fit(prior, z, 3)
-    expected = contexts.Expected(prior, fitted["tables.tops"])
+    fitted = contexts.fit(prior, z, 3, maps=maps)
+    assert ("tables.maps" in fitted) == bool(maps)
+    expected = contexts.Expected(prior, fitted["tables.tops"], torch.randn(maps, 5, 4))
+    torch.nn.init.normal_(expected.shares)
     tensors = fitted | expected.whole()
     layout = CodedPasses(STRIDE, 1 << 20, tables=planes.Tables.read({k: v.numpy() for k, v in tensors.items()}))
     known = layout.known(4 * STRIDE, 5 * STRIDE)

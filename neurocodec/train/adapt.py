@@ -8,74 +8,110 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import neurocodec
 from neurocodec import images, weights
+from neurocodec.codec import LatentCodec
 from neurocodec.errors import NeurocodecError
 from neurocodec.images import Picture
 from neurocodec.models.spatial_transformer import Localisation, identity, refined, sample
-from neurocodec.models.transform_coder import LOGISTIC, PACE
+from neurocodec.models.transform_coder import PACE
 from neurocodec.payload import CodedPasses, ScenePasses
-from neurocodec.scene import SceneCodec
+from neurocodec.scene import moved, pose
 from neurocodec.train import contexts
+from neurocodec.train.rate_distortion import RateDistortion
+from neurocodec.train.tune import tune
 
-FEWEST, MOST = 8, 200  # frames
+FEWEST, MOST = 8, 400  # frames
 SHIFT, TURN = 8, 2.0  # pixels and degrees by which a localisation network is shown pictures moved
+_MOST_PIXELS = 1 << 26  # of all frames together
+_LEAST_SIDE = 32  # pixels
 _MEDIAN = 48  # frames that a scene is made of
-_SCENE_BPP = 2.5
-_STEPS, _LOCALISATION_STEPS, _LOCALISATION_BATCH = 400, 300, 16
+_SCENE_BPP, _SCENE_BYTES = 2.5, 250_000
+_STEPS, _MAPS = 600, 8
+_LOCALISATION_STEPS, _LOCALISATION_BATCH = 300, 16
 
 Report = Callable[[int, int], None]
 
 
-def adapt(frames: Sequence[Path], model: str, name: str, out: Path, moving: bool = False, report: Report | None = None) -> None:
-    """Write a variant of a model for the camera that took these frames, at least FEWEST, of which MOST are looked at.
+def adapt(
+    frames: Sequence[Path], model: str, name: str, out: Path, moving: bool = False, minutes: float = 0, report: Report | None = None
+) -> None:
+    """Write a variant of a model for the camera that took these frames, at least FEWEST, of which at most MOST are looked at.
 
-    The scene is the median of each pixel, so that what passes through it does not burn in. The tables are those of the model,
-    fitted to what frames differ by from the scene. moving: whether the camera shakes or pans a little; then the frames are first laid
-    on one another, and a localisation network is trained. Raises NeurocodecError for frames that cannot be used.
+    The scene is the median of each pixel, so that what passes through it does not burn in. How much of it is expected in a frame is
+    found channel by channel: all of it for a camera that stands still, little of it for one in a car. The tables are those of the
+    model, fitted to what frames differ by from that, and to where in the picture they do.
+    moving: whether the camera shakes or pans a little; then the frames are first laid on one another, and a localisation network is
+    trained. minutes: for which the network is tuned (`tune.py`). Raises NeurocodecError for frames that cannot be used.
     """
     base = weights.find(model)
     if not isinstance(base.layout, CodedPasses) or isinstance(base.layout, ScenePasses):
         raise NeurocodecError(f"{base.name} is not a model that variants can be made of")
     if len(frames) < FEWEST:
         raise NeurocodecError(f"{len(frames)} frames; a camera's scene takes at least {FEWEST}")
-    chosen = np.unique(np.linspace(0, len(frames) - 1, MOST).round().astype(int))
-    pictures = [images.load(frames[i]) for i in chosen]
-    if len({(p.width, p.height) for p in pictures}) > 1:
+    first = images.load(frames[0])
+    width, height = first.width, first.height
+    if min(width, height) < _LEAST_SIDE:
+        raise NeurocodecError(f"{frames[0]}: frames have at least {_LEAST_SIDE} pixels each way")
+    most = max(FEWEST, min(MOST, _MOST_PIXELS // (width * height)))
+    pictures = [images.load(frames[i]) for i in np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
+    if any((p.width, p.height) != (width, height) for p in pictures):
         raise NeurocodecError("the frames of a camera are of one size")
     few = pictures[:: -(-len(pictures) // _MEDIAN)]
     if moving:
         few = [_laid_on(few[len(few) // 2], p) for p in few]
     median = np.median(np.stack([p.rgb for p in few]), axis=0).astype(np.float32)
-    width, height = pictures[0].width, pictures[0].height
-    scene = neurocodec.encode(Picture(median), model=base.name, bytes=int(_SCENE_BPP * width * height / 8) + 100)
-    shown = images.load(neurocodec.decode(scene, model=base.name))
-    localisation = _localisation(shown, few) if moving else None
-    network, largest = weights.network(base.path), torch.from_numpy(base.layout.known(width, height).largest)
-    codec, differences = SceneCodec(network, base.layout, shown, localisation), []
-    for number, picture in enumerate(pictures, 1):
-        latent = codec.latent(picture)
-        difference = latent - codec.prediction(codec.lead(picture, latent), latent)
-        differences.append(difference.round().clamp(-largest, largest).int())
-        if report:
-            report(number, len(pictures))
-    z = torch.cat(differences)
-    prior = deepcopy(network.prior).requires_grad_(True)
-    with torch.no_grad():
-        prior.scale.copy_((LOGISTIC * z.float().std((0, 2, 3)).clamp_min(0.05)).log() / PACE)
-    tensors = contexts.fit(prior, z, _STEPS, torch.tensor(base.layout.tables.tops))
+    size = min(int(_SCENE_BPP * width * height / 8) + 100, _SCENE_BYTES)
+    stream = neurocodec.encode(Picture(median), model=base.name, bytes=size)
+    scene = images.load(neurocodec.decode(stream, model=base.name))
+    localisation = _localisation(scene, few) if moving else None
+    scenes = [scene] * len(pictures)
     if localisation:
-        tensors |= {f"localisation.{k}": v.half() for k, v in localisation.state_dict().items()}
+        scenes = [moved(scene, pose(scene, localisation, p)) for p in pictures]
+    network, updates = weights.network(base.path), {}
+    prior, gains = network.prior, _gains(*_latents(network, base.layout, pictures, scenes))
+    if minutes:
+        objective = RateDistortion(**base.card["objective"])
+        updates, prior = tune(network, objective, pictures, scenes, gains, minutes, report)
+        network = weights.tuned(deepcopy(network), updates)
+    latents, expected = _latents(network, base.layout, pictures, scenes)
+    gains = _gains(latents, expected)
+    largest = torch.from_numpy(base.layout.known(1, 1).largest)
+    z = (latents - gains * expected).round().clamp(-largest, largest).int()
+    prior = deepcopy(prior).requires_grad_(True)
+    with torch.no_grad():
+        prior.scale += (_deviation(z.float()) / _deviation(latents)).log() / PACE
+    tables = contexts.fit(prior, z, _STEPS, torch.tensor(base.layout.tables.tops), _MAPS)
     card = {
         "model": {"name": name, "architecture": base.architecture.name, "made": date.today().isoformat()},
-        "camera": {"base": base.name, "frames": len(frames), "width": width, "height": height, "moving": moving},
-    }
+        "camera": {
+            "base": base.name, "frames": len(pictures), "width": width, "height": height, "moving": moving, "minutes": minutes
+        },
+    }  # fmt: skip
     text = "".join(
         f"[{title}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items()) for title, table in card.items()
     )
-    weights.save_variant(out, base, text, tensors, scene)
+    weights.save_variant(out, base, text, weights.Camera(stream, gains, localisation), tables, updates)
+
+
+def _latents(network: nn.Module, layout: CodedPasses, pictures: list[Picture], scenes: list[Picture]) -> tuple[Tensor, Tensor]:
+    """(N, C, h, w) of frames, and of what of the scene they show, (1, C, h, w) if that is the same in all."""
+    codec = LatentCodec(network, layout)
+    still = all(scene is scenes[0] for scene in scenes)
+    return tuple(torch.cat([codec.latent(p) for p in some]) for some in (pictures, scenes[:1] if still else scenes))
+
+
+def _gains(latents: Tensor, scenes: Tensor) -> Tensor:
+    """The share of a scene that is expected in a frame, (C, 1, 1), from 0 to 1, by least squares."""
+    both, alone = ((x * scenes).mean(0).sum((1, 2)) for x in (latents, scenes))
+    return (both / alone.clamp_min(1e-6)).clamp(0, 1)[:, None, None]
+
+
+def _deviation(z: Tensor) -> Tensor:
+    """Of each channel, (C,); of one that is hardly told, that of rounding at least."""
+    return z.std((0, 2, 3)).clamp_min(0.05)
 
 
 def _laid_on(first: Picture, other: Picture) -> Picture:

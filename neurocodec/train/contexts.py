@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
-from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, INDICES, LARGEST, ONE, PLANES, RANKS
+from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, INDICES, LARGEST, MAP_SHIFT, ONE, PLANES, RANKS
 
 _BATCH_ELEMENTS, _RATE = 1 << 18, 2e-3
 _WEIGHT = 127
@@ -22,15 +22,18 @@ def latents(net: nn.Module, batches: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts).clamp(-LARGEST, LARGEST)
 
 
-def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, seed: int = 0) -> dict[str, Tensor]:
+def fit(
+    prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: int = 0, seed: int = 0
+) -> dict[str, Tensor]:
     """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random planes of random pictures.
 
-    tops: planes of each channel, int (C,), if not just those that the latents need.
+    tops: planes of each channel, int (C,), if not just those that the latents need. maps: how many to make of what is the same in
+    all these pictures, which are of one size, place by place.
     """
     torch.manual_seed(seed)
     if tops is None:
         tops = _planes_needed(z.abs().amax((0, 2, 3)))
-    expected = Expected(prior, tops)
+    expected = Expected(prior, tops, torch.randn(maps, *z.shape[2:]) / 10)
     optimizer = torch.optim.Adam(expected.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
     batch, planes = max(1, _BATCH_ELEMENTS // z[0].numel()), int(tops.max())
@@ -61,7 +64,8 @@ def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, seed: i
 class Expected(nn.Module):
     """`Tables.expected` in floating point, rounded as that is, with gradients."""
 
-    def __init__(self, prior: Prior, tops: Tensor):
+    def __init__(self, prior: Prior, tops: Tensor, maps: Tensor):
+        """maps: float (R, h, w) to start from."""
         super().__init__()
         self.tops, channels = tops, len(tops)
         across, around, told = prior.across.weight.detach(), prior.around.weight.detach(), prior.told.weight.detach()
@@ -73,6 +77,8 @@ class Expected(nn.Module):
         self.nearby = nn.Parameter(prior.around.bias.detach().clone())
         self.told = nn.Parameter(told / torch.log(torch.tensor(2.0)))
         self.base = nn.Parameter(log2_scale - torch.log2(step)[:, None])
+        self.maps = nn.Parameter(maps)
+        self.shares = nn.Parameter(torch.zeros(len(across) + channels, len(maps)))
         largest = [w.abs().max() for w in (self.across, self.around, self.told)]
         self.fine = [int(torch.floor(torch.log2(_WEIGHT / m)).clamp(2, 10)) for m in largest]
 
@@ -81,12 +87,14 @@ class Expected(nn.Module):
         told, whole = (self.tops > plane).nonzero()[:, 0], self._integers()
         value = nearest(z, BASE ** (plane + 1))
         size = _FEATURES[torch.div(value.abs(), BASE**plane, rounding_mode="floor").clamp_max(40).long()]
-        here = torch.einsum("hc,ncyx->nhyx", whole["across"], size) + whole["level"][plane][:, None, None]
+        places = _floor(torch.einsum("kr,ryx->kyx", whole["shares"], whole["maps"]) * 2.0**-MAP_SHIFT)
+        of_units, of_channels = places.split([len(self.across), len(self.told)])
+        here = torch.einsum("hc,ncyx->nhyx", whole["across"], size) + whole["level"][plane][:, None, None] + of_units
         here = _floor(here * 2.0 ** -whole["shifts"][0]).clamp(0, BRIGHTEST)
         kernel = whole["around"].view(len(self.around), 3, 3, -1).permute(0, 3, 1, 2)
         nearby = _floor(F.conv2d(here, kernel, whole["nearby"], padding=1) * 2.0 ** -whole["shifts"][1]).clamp(0, BRIGHTEST)
         both = torch.cat([here, nearby], 1)
-        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + whole["base"][plane, told][:, None, None]
+        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + (whole["base"][plane, told][:, None, None] + of_channels[told])
         index = _floor(index * 2.0 ** -whole["shifts"][2])
         index = index + (index.clamp(0, INDICES - 1) - index).detach()
         mine = value[:, told]
@@ -97,6 +105,7 @@ class Expected(nn.Module):
     def _integers(self) -> dict:
         """The parameters as whole numbers, float32."""
         f = self.fine
+        sizes, scales = [len(self.across), len(self.told)], (4 * 2.0 ** f[0], PER_OCTAVE * 2.0 ** (f[2] + 1))
         return {
             "across": _round(self.across, 2.0 ** f[0], _WEIGHT),
             "level": _round(self.level, 4 * 2.0 ** f[0]),
@@ -104,6 +113,8 @@ class Expected(nn.Module):
             "nearby": _round(self.nearby, BRIGHT * 2.0 ** f[1]),
             "told": _round(self.told, 2.0 ** f[2], _WEIGHT),
             "base": _round(self.base * PER_OCTAVE + MIDDLE, 2.0 ** (f[2] + 1)),
+            "maps": _round(self.maps, 2.0**MAP_SHIFT, _WEIGHT),
+            "shares": torch.cat([_round(of, scale) for of, scale in zip(self.shares.split(sizes), scales, strict=True)]),
             "shifts": (f[0] - 2, f[1], f[2] + 1),
         }
 
@@ -113,7 +124,9 @@ class Expected(nn.Module):
         found = self._integers()
         found["around"] = torch.cat([found["around"], found.pop("nearby")[:, None]], 1)
         found["shifts"] = torch.tensor(found["shifts"])
-        small = ("across", "told")
+        if not len(self.maps):
+            del found["maps"], found["shares"]
+        small = ("across", "told", "maps")
         return {f"tables.{k}": v.to(torch.int8 if k in small else torch.int32).contiguous() for k, v in found.items()}
 
 

@@ -38,8 +38,12 @@ class RateDistortion:
         noise = torch.rand_like(z) - 0.5
         return self.cost(net, z, x, depth, noise).mean()
 
-    def cost(self, net: nn.Module, z: Tensor, x: Tensor, depth: Tensor, noise: Tensor | float = 0.0) -> Tensor:
+    def cost(
+        self, net: nn.Module, z: Tensor, x: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
+    ) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known but for `depth` planes, (N,).
+
+        expected: of the latent, what is known anyway; then z is the difference from it.
 
         Rounding passes gradients on unchanged; the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its
         place, or, without, of those rounded.
@@ -50,7 +54,7 @@ class RateDistortion:
             steps = net.prior.steps(z, depth)
             rounded = z + (torch.round(z / steps) * steps - z).detach()
             bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(rounded, steps)
-        y = net.synthesis_transform(rounded)[:, :, :height, :width].float()
+        y = net.synthesis_transform(rounded + expected)[:, :, :height, :width].float()
         if self.multiscale:
             single, multi = losses.ms_ssim(x, y)
             similarity = (1 - self.multiscale) * single + self.multiscale * multi
