@@ -87,12 +87,12 @@ def ssim(model: str, pictures: list[np.ndarray]) -> float:
 @click.option("--block", "names", multiple=True, type=click.Choice(list(BLOCKS)), help="By default all.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...], out: Path) -> None:
-    """Train and measure; what is in the file already is kept."""
+    """Train and measure those that are not in the file yet, and time all that are."""
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(thumbs.glob("*.png"))]
     table = (
         json.loads(out.read_text()) if out.exists() else {"steps": steps, "bytes": BYTES, "pictures": len(pictures), "rows": {}}
     )
-    for name in names or BLOCKS:
+    for name in (name for name in names or BLOCKS if name not in table["rows"]):
         widths = widths_for(name)
         with tempfile.TemporaryDirectory() as folder:
             config, log = Path(folder) / "block.toml", []
@@ -102,12 +102,14 @@ def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...]
             model = str(Path(folder) / "block.safetensors")
             net = weights.network(weights.find(model).path)
             table["rows"][name] = {
-                "paper": BLOCKS[name].paper, "widths": widths, **cost(net), "ms": milliseconds(net), "ssim": ssim(model, pictures),
-                "minutes": log[-1]["minutes"],
+                "paper": BLOCKS[name].paper, "widths": widths, **cost(net), "ssim": ssim(model, pictures),
             }  # fmt: skip
         click.echo(f"{name}: {table['rows'][name]}")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(table, indent=1) + "\n")
+    for name, row in table["rows"].items():
+        row["ms"] = milliseconds(Preview(CHANNELS, row["widths"], COUNTS, name))
+    out.write_text(json.dumps(table, indent=1) + "\n")
     plot(table, out.with_suffix(".png"))
 
 

@@ -297,7 +297,8 @@ def _codec(model: Model) -> "Codec | LatentCodec":
 def _scene_codec(model: Model) -> "LatentCodec":
     """The codec of a camera's variant."""
     from neurocodec.scene import SceneCodec
+    from neurocodec.train.rate_distortion import RateDistortion
 
-    camera = model.camera
-    scene = images.load(decode(camera.scene))
-    return SceneCodec(weights.network(model.path), model.layout, _codec(model.base), scene, camera.gains, camera.localisation)
+    camera, objective = model.camera, RateDistortion(**model.base.card["objective"])
+    scene, network = images.load(decode(camera.scene)), weights.network(model.path)
+    return SceneCodec(network, model.layout, _codec(model.base), scene, camera.gains, objective, camera.localisation)

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import neurocodec
-from neurocodec import _api, _batch, images
+from neurocodec import _api, _batch, images, weights
 from neurocodec.errors import NeurocodecError, StreamError
 from neurocodec.models import ARCHITECTURES
 
@@ -287,6 +287,25 @@ def train(config, data, out, minutes, device, resume):
     from neurocodec.train.run import run
 
     _batch.guard(lambda: run(config, list(data), out, minutes, device, resume, lambda line: click.echo(json.dumps(line))))
+
+
+@main.command()
+@click.argument("model")
+@click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
+@click.option("--int8", is_flag=True, help="Large layers in 8 bits.")
+@click.option("--prune", type=Number(0, 1, max_open=True), default=0.0, metavar="SHARE", help="Outputs of large layers to leave out.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
+def export(model, out, int8, prune, force):
+    """Write a model's weights, and its card, to a smaller file, which is a model of its own."""
+    if out.suffix != ".safetensors":
+        raise click.UsageError("weights are a .safetensors file")
+
+    def work() -> None:
+        if out.exists() and not force:
+            raise NeurocodecError(f"{out} exists; -f overwrites it")
+        weights.export(weights.find(model), out, int8, prune)
+
+    _batch.guard(work)
 
 
 @main.command()

@@ -15,33 +15,34 @@ from neurocodec.codec import LatentCodec
 from neurocodec.images import Picture
 from neurocodec.models.spatial_transformer import Localisation, refined, sample
 from neurocodec.payload import MOVED, OTHER, STILL
+from neurocodec.train.rate_distortion import RateDistortion
 
 _FINE = 1 << 13  # steps of a pose's numbers to 1
-_WEIGHED = 2  # plane up to which it is weighed what a frame is to the scene
+_WEIGHED = 2  # plane up to which it is weighed how a frame is told best
 
 
 @dataclass(frozen=True)
 class SceneCodec(LatentCodec):
     """network: tuned to the camera. base: the model's own codec, for pictures of something else. scene: as both sides decode it.
 
-    gains: the share of the scene in the frames, of each channel of the latent, (C, 1, 1). localisation: finds how the camera moved;
-    None for one that stands still.
+    gains: the share of the scene in the frames, of each channel of the latent, (C, 1, 1). objective: what the networks were trained
+    for. localisation: finds how the camera moved; None for one that stands still.
     """
 
     base: LatentCodec
     scene: Picture
     gains: Tensor
+    objective: RateDistortion
     localisation: Localisation | None = None
 
     def analysed(self, picture: Picture) -> tuple[bytes, Tensor]:
-        """What a frame is to the scene, whatever leaves the least to tell, and the latent (1, C, h, w) that the passes tell."""
-        width, height = picture.width, picture.height
+        """What a frame is to the scene, as it is told best, and the latent (1, C, h, w) that the passes tell."""
         found = [(OTHER, self.base.latent(picture))]
-        if (width, height) == (self.scene.width, self.scene.height):
+        if (picture.width, picture.height) == (self.scene.width, self.scene.height):
             latent = self.latent(picture)
             leads = [STILL, *([pose(self.scene, self.localisation, picture)] if self.localisation else [])]
             found += [(lead, latent - self.expected(lead, latent)) for lead in leads]
-        return min(found, key=lambda led: self._bits(*led, width, height)) if len(found) > 1 else found[0]
+        return min(found, key=lambda led: self._cost(*led, picture)) if len(found) > 1 else found[0]
 
     def synthesised(self, lead: bytes, z: Tensor, width: int, height: int) -> Picture:
         """The picture of what is known of a frame's difference (1, C, h, w), or, of something else, of its latent."""
@@ -55,14 +56,18 @@ class SceneCodec(LatentCodec):
             return torch.zeros_like(like)
         return self._still if lead == STILL else self.gains * self.latent(moved(self.scene, lead))
 
-    def _bits(self, lead: bytes, latent: Tensor, width: int, height: int) -> float:
-        """Of information in the first planes."""
-        bits = 0.0
+    def _cost(self, lead: bytes, latent: Tensor, picture: Picture) -> float:
+        """Of the first planes: distortion and bits, as the network was trained to trade them."""
+        width, height = picture.width, picture.height
+        known, bits = self.layout.known(width, height), 0.0
         for told in self.told(lead, latent, width, height):
             if told.plane < _WEIGHED:
                 break
+            known.tell(told)
             bits += sum(symbols.bits for symbols in told.coded)
-        return bits
+        shown = self.synthesised(lead, torch.from_numpy(known.value).view(1, *known.shape).float(), width, height)
+        x, y = (torch.from_numpy(p.rgb)[None] for p in (picture, shown))
+        return self.objective.trade(x, y, bits, _WEIGHED).item()
 
     @cached_property
     def _still(self) -> Tensor:

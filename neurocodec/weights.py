@@ -1,8 +1,8 @@
 """Weights on disk: which there are, their fingerprints, networks made of them, and how they are written.
 
 A model `architecture` or `architecture.tag` is a file `<model>.safetensors` (fp16 or fp32 tensors, or int8 ones, each
-with a scale per output in NAME.scale; metadata says the architecture and its configuration) with a card `<model>.toml`
-beside it. A path to such a file is a model, too.
+with a scale per output in NAME.scale; where NAME.kept says which outputs those are, the others are 0; metadata says the
+architecture and its configuration) with a card `<model>.toml` beside it. A path to such a file is a model, too.
 
 A camera's variant of a model (`train/adapt.py`) is a file of the same kind that holds only what is the camera's own: the scene, as
 a stream of the model it is a variant of, gains, tables for differences from the scene, and low-rank updates of the model's weights
@@ -26,7 +26,8 @@ from neurocodec.models import ARCHITECTURES, Architecture
 from neurocodec.payload import CodedPasses, RawPasses
 
 _SUFFIX = ".safetensors"
-_SCALE, _LARGE = ".scale", 1 << 14  # an 8-bit tensor's; elements from which 8 bits are enough
+_SCALE, _KEPT = ".scale", ".kept"  # an 8-bit tensor's and a pruned one's
+_LARGE = 1 << 14  # elements from which 8 bits are enough, and outputs can be missed
 _SCENE, _GAINS, _LOCALISATION, _TUNED = "scene", "gains", "localisation.", "tuned."  # what a variant's tensors are called
 _UP, _DOWN = ".up", ".down"  # the factors of a low-rank update
 _TABLES = "tables."  # how the names of tensors begin that are not the network's but the entropy coder's
@@ -193,25 +194,56 @@ def _in_floats(stored: Mapping[str, Any]) -> dict[str, Any]:
     tensors = {k: v.float() for k, v in stored.items()}
     for name in [k for k, v in stored.items() if v.dtype == torch.int8]:
         tensors[name] *= tensors.pop(name + _SCALE).view(-1, *[1] * (stored[name].ndim - 1))
+    for name in [k.removesuffix(_KEPT) for k in stored if k.endswith(_KEPT)]:
+        kept = tensors.pop(name + _KEPT).bool()
+        tensors[name] = tensors[name].new_zeros(len(kept), *tensors[name].shape[1:]).index_put((kept,), tensors[name])
     return tensors
 
 
-def save(net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | None = None, int8: bool = False) -> None:
+def save(
+    net: Any, architecture: str, path: Path, tables: Mapping[str, Any] | None = None, int8: bool = False, prune: float = 0.0
+) -> None:
     """Write a network's weights with its configuration, and integer tables as they are.
 
-    Weights are fp16, with `int8` those of large layers 8 bits, and a scale per output.
+    Weights are fp16, with `int8` those of large layers 8 bits, and a scale per output. prune: share of these layers' outputs that are
+    left out, those with the least weights (Li et al., arXiv 1608.08710).
     """
     from safetensors.torch import save as serialize
 
     tensors = dict(tables or {})
-    for name, tensor in net.state_dict().items():
-        weight = tensor.detach().cpu()
-        if int8 and weight.ndim > 1 and weight.numel() >= _LARGE:
-            tensors |= in_8_bits(name, weight)
-        else:
-            tensors[name] = weight.half().contiguous()
+    stored = {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
+    large = {name: weight for name, weight in stored.items() if weight.ndim > 1 and weight.numel() >= _LARGE}
+    kept = _kept(large, prune) if prune else {}
+    for name, weight in stored.items():
+        if name in kept:
+            tensors[name + _KEPT] = kept[name].byte()
+            weight = weight[kept[name]]
+        tensors |= in_8_bits(name, weight) if int8 and name in large else {name: weight.half().contiguous()}
     metadata = {"architecture": architecture, "config": json.dumps(net.config, sort_keys=True)}
     write_atomically(path, serialize(tensors, metadata))
+
+
+def _kept(layers: Mapping[str, Any], prune: float) -> dict[str, Any]:
+    """Of each layer, the outputs (o,), bool, whose weights are not among the share that are least beside their neighbours'."""
+    import torch
+
+    sizes = {name: weight.float().flatten(1).abs().sum(1) for name, weight in layers.items()}
+    ranks = {name: size / size.mean().clamp_min(1e-12) for name, size in sizes.items()}
+    bound = torch.cat(list(ranks.values())).sort().values[int(prune * sum(map(len, ranks.values())))]
+    return {name: rank >= bound for name, rank in ranks.items()}
+
+
+def export(model: Model, path: Path, int8: bool, prune: float) -> None:
+    """Write a model's weights again, smaller, as `save` does, and its card. Raises ModelError for a camera's variant."""
+    from safetensors.torch import load_file
+
+    if model.base:
+        raise ModelError(f"{model.name} is a camera's variant, which is small")
+    card = model.path.with_suffix(".toml").read_text() if model.card else ""
+    tables = {k: v for k, v in load_file(model.path).items() if k.startswith(_TABLES)}
+    save(network(model.path), model.architecture.name, path, tables, int8, prune)
+    said = f"[export]\nint8 = {json.dumps(int8)}\nprune = {prune}\n"
+    write_atomically(path.with_suffix(".toml"), f"{card.partition('[export]')[0].rstrip()}\n\n{said}".lstrip().encode())
 
 
 def save_variant(

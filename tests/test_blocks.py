@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from neurocodec.errors import NeurocodecError
 from neurocodec.models.blocks import BLOCKS, block
 from neurocodec.models.conv_lstm import ConvLSTM
+from neurocodec.models.conv_residual import ConvAutoencoder, ConvResidual
 from neurocodec.models.photo import Photo
 from neurocodec.models.preview import Preview
 from neurocodec.models.upsampling import UPSAMPLERS, upsampler
@@ -105,10 +106,23 @@ def test_codecs_are_built_of_any_block(name):
         assert (net.reach is None) == (BLOCKS[name].reach is None)
         y.square().sum().backward()
         assert all(p.grad is not None for n, p in net.named_parameters() if not n.startswith("prior"))
-    net = ConvLSTM.start([x], encoder=16, decoder=16, synthesis=16, block=name)
-    encoder, decoder, y = net.initial(x)
-    codes, _ = net.encoder_step(x, y, 0, encoder, decoder[0])
-    assert net.synthesis(net.decoder_step(codes, 0, decoder)).shape == x.shape
+    for net in (
+        ConvLSTM.start([x], encoder=16, decoder=16, synthesis=16, block=name),
+        ConvResidual.start([x], fine=32, coarse=32, block=name),
+        ConvAutoencoder.start([x], bits=16, fine=32, coarse=32, block=name),
+    ):
+        encoder, decoder, y = net.initial(x)
+        codes, _ = net.encoder_step(x, y, 0, encoder, decoder[0])
+        assert net.synthesis(net.decoder_step(codes, 0, decoder)).shape == x.shape
+        assert type(net)(**net.config).load_state_dict(net.state_dict())
+        assert (net.reach is None) == (BLOCKS[name].reach is None)
+
+
+@each
+def test_bits_that_are_not_known_add_nothing(name):
+    net = shaken(ConvResidual(fine=32, coarse=32, block=name))
+    _, decoder, grey = net.initial(torch.rand(1, 3, 32, 32))
+    torch.testing.assert_close(net.synthesis(net.decoder_step(torch.zeros(1, 2, 8, 8), 0, decoder)), grey)
 
 
 def test_unknown_names_are_refused():

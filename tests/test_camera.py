@@ -1,5 +1,6 @@
 """A camera's variant: what it saves on frames of its scene, what it costs on others, and that it is asked for by name."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -130,11 +131,41 @@ def test_frames_that_cannot_be_used_are_refused(made, tmp_path, photos):
     assert (tmp_path / "x.safetensors").read_bytes() == b"mine"
 
 
+def test_a_network_is_tuned_to_a_camera_and_other_pictures_are_told_by_the_model_s_own(made, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapt, "_STEPS", 20)
+    out = tmp_path / "tuned.safetensors"
+    arguments = ["adapt", *(str(p) for p in sorted(made.glob("0*.png"))), "--name", "t", "--minutes", "0.05", "-o", str(out)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    model, base = weights.find(str(out)), weights.find("photo")
+    assert out.stat().st_size < 1_000_000 and model.card["camera"]["minutes"] == 0.05
+    before, after = (weights.network(m.path).state_dict() for m in (base, model))
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert {"analysis.weight", "down.1.weight", "to_pixels.bias"} <= changed and not any(n.startswith("prior") for n in changed)
+    picture = frame(photos[2], 33)
+    stream = neurocodec.encode(picture, model=str(out), bytes=600)
+    assert metrics.ssim(picture, np.asarray(neurocodec.decode(stream, model=str(out)))) > 0.75
+    other = [neurocodec.decode(neurocodec.encode(photos[0], model=m, bytes=600), model=m) for m in (str(out), "photo")]
+    assert metrics.psnr(*map(np.asarray, other)) > 40
+
+
+def test_a_bench_of_a_camera_counts_its_frames(variant, photos, tmp_path):
+    for number in range(2):
+        Image.fromarray(np.pad(frame(photos[2], 50 + number), ((0, 16), (0, 0), (0, 0)))).save(tmp_path / f"{number}.png")
+    arguments = ["bench", str(tmp_path), "--protocol", "photos", "--codecs", f"jpeg,photo,{variant}", "--json", "-"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    summary = {entry["codec"]: entry for entry in json.loads(result.stdout)["summary"]}
+    for name, entry in summary.items():
+        for at in entry["camera"]:
+            assert at["bytes_per_frame"] is None or at["bytes_per_hour"] == pytest.approx(3600 * at["bytes_per_frame"], rel=0.01)
+        assert ("variant_bytes" in entry) == (name == variant)
+
+
 def test_a_moved_frame_is_found_and_its_pose_travels(photos, made, monkeypatch):
     import torch
 
     torch.manual_seed(1)
-    for name, value in (("_STEPS", 20), ("_LOCALISATION_STEPS", 30), ("MOST", 8)):
+    for name, value in (("_STEPS", 20), ("_LOCALISATION_STEPS", 30), ("MOST_MOVED", 8)):
         monkeypatch.setattr(adapt, name, value)
     out = made / "shaky.safetensors"
     adapt.adapt(sorted(made.glob("0*.png")), "photo", "shaky", out, moving=True)

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import neurocodec
 from neurocodec import binarizer, weights
+from neurocodec.cli import main
 from neurocodec.errors import ModelError
 from neurocodec.models import klt
 from neurocodec.models.conv_lstm import ConvLSTM
@@ -125,6 +128,37 @@ def test_large_layers_fit_8_bits(tmp_path):
             shown = weights.network(path).synthesis_transform(z)
             errors.append((shown - net.synthesis_transform(z)).std() / shown.std())
     assert sizes[1] < 0.75 * sizes[0] and errors[0] < errors[1] < 0.01
+
+
+def test_weights_are_exported_smaller(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    sizes = [weights.find("fc-residual-shared").path.stat().st_size]
+    for name, options in (("small", ["--int8"]), ("smaller", ["--int8", "--prune", "0.2"])):
+        path = tmp_path / f"{name}.safetensors"
+        result = CliRunner().invoke(main, ["export", "fc-residual-shared", "-o", str(path), *options])
+        assert result.exit_code == 0, result.output
+        sizes.append(path.stat().st_size)
+        stream = neurocodec.encode(picture, model=str(path), passes=4)
+        assert neurocodec.decode(stream, model=str(path)).size == (32, 32)
+        assert weights.find(str(path)).card["export"] == {"int8": True, "prune": 0.2 if "--prune" in options else 0.0}
+    assert sizes[0] > 1.9 * sizes[1] and sizes[1] > 1.15 * sizes[2]
+    again = CliRunner().invoke(main, ["export", "fc-residual-shared", "-o", str(path)])
+    assert again.exit_code == 1 and "-f overwrites" in again.stderr
+
+
+def test_the_outputs_with_the_least_weights_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "_LARGE", 1)
+    net, path = tiny(), tmp_path / "w.safetensors"
+    weights.save(net, "conv-lstm", path, prune=0.3)
+    after, kept, gone = weights.network(path).state_dict(), [], []
+    for name, weight in net.state_dict().items():
+        if weight.ndim > 1:
+            sizes, there = weight.flatten(1).abs().sum(1), (after[name].flatten(1) != 0).any(1)
+            torch.testing.assert_close(after[name][there], weight[there], rtol=1e-3, atol=1e-4)
+            ranks = sizes / sizes.mean().clamp_min(1e-12)
+            kept += ranks[there].tolist()
+            gone += ranks[~there].tolist()
+    assert max(gone) <= min(kept) and len(gone) == pytest.approx(0.3 * len(kept + gone), abs=1)
 
 
 def test_a_file_that_is_not_weights_is_refused(tmp_path):

@@ -24,6 +24,8 @@ THUMB_SIDE = 64  # pixels: up to here a picture is a thumbnail
 MS_SSIM_WINDOW = (8.0, 20.0)  # dB: MS-SSIM of about 0.84 to 0.99, where the published comparisons are made
 PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos
 CAMERA_WINDOW = (10.0, 20.0)  # dB of MS-SSIM, 0.90 to 0.99: what a camera's variant is compared in
+CAMERA_QUALITIES = (0.9, 0.95, 0.98)  # of MS-SSIM: at which a camera's frames are counted in bytes
+HOUR = 3600  # frames, one a second
 CAMERA_SETTINGS = ("0.004", "0.008", "0.016", "0.032")  # bits per pixel that only variants have use for
 Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
 
@@ -135,7 +137,9 @@ class Photos:
 
         points: of each setting, means over pictures and medians of times. bd_rate_*: of each rival, and of the model that a
         camera's variant is made of, by how many percent more or (negative) fewer bytes the codec takes for the same quality; None
-        where their curves share too little. variant_bytes: of a camera's variant, that of its file.
+        where their curves share too little. If a camera's variant is among the codecs: variant_bytes, those of its file, and camera,
+        a list of {ms_ssim, bytes_per_frame, bytes_per_hour, paid_off}, the last of a variant: after how many frames its file has
+        saved its own bytes beside the model it is made of; None where a codec's curve doesn't reach.
         """
         groups = by(rows, "codec")
         points = {codec.name: _points(groups[codec.name]) for codec in codecs}
@@ -158,6 +162,18 @@ class Photos:
                         found = window(anchor, test, CAMERA_WINDOW if variant and key == "ms_ssim" else limits)
                         rates[rival] = bd_rate(anchor, test, found) if found else None
                         common.setdefault(entry["codec"], {})[rival] = found and [round(end, 2) for end in found]
+        if variants:
+            pixels = float(np.mean([8 * row["bytes"] / row["bpp"] for row in rows]))
+            curves = {name: _rate_curve(points[name], "ms_ssim") for name in points}
+            for entry in entries:
+                model = variants.get(entry["codec"])
+                base = curves.get(model.base.name) if model and model.base else None
+                entry["camera"] = _camera(curves[entry["codec"]], pixels)
+                if base:
+                    for mine, other in zip(entry["camera"], _camera(base, pixels), strict=True):
+                        both = mine["bytes_per_frame"] and other["bytes_per_frame"]
+                        saved = other["bytes_per_frame"] - mine["bytes_per_frame"] if both else 0
+                        mine["paid_off"] = math.ceil(entry["variant_bytes"] / saved) if saved > 0 else None
         return {"windows": windows, "summary": entries}
 
 
@@ -272,6 +288,18 @@ def _rate_curve(points: Sequence[dict[str, Any]], key: str) -> Curve:
         if not curve or (quality > curve[-1][1] and point["bpp"] > curve[-1][0]):
             curve.append((point["bpp"], quality))
     return curve
+
+
+def _camera(curve: Curve, pixels: float) -> list[dict[str, Any]]:
+    """What a camera's frames take at some qualities, by their curve in bits per pixel."""
+    rates, qualities = zip(*curve, strict=True)
+    found = []
+    for quality in CAMERA_QUALITIES:
+        at = decibels(quality)
+        reached = qualities[0] <= at <= qualities[-1]
+        size = pixels / 8 * math.exp(np.interp(at, qualities, np.log(rates))) if reached else None
+        found.append({"ms_ssim": quality, "bytes_per_frame": size and round(size, 1), "bytes_per_hour": size and round(HOUR * size)})
+    return found
 
 
 def _mean(rows: Sequence[Row], key: Literal["bytes", "bpp", "psnr", "ssim", "ms_ssim", "ssimulacra2"]) -> float:

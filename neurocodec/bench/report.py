@@ -70,14 +70,22 @@ def _cell(entry: dict[str, Any]) -> str:
 def _photos_table(result: Result) -> Iterator[list[str]]:
     times = _times(result)
     rivals = list(dict.fromkeys(rival for entry in result["summary"] for rival in entry["bd_rate_ms_ssim"]))
-    head = ["codec", *(f"BD-rate MS-SSIM, PSNR to {rival}" for rival in rivals), "encode", "decode"]
+    camera = [f"a frame, an hour at MS-SSIM {at['ms_ssim']}" for at in result["summary"][0].get("camera", [])]
+    head = ["codec", *(f"BD-rate MS-SSIM, PSNR to {rival}" for rival in rivals), *camera, "encode", "decode"]
     yield from (head, ["---"] * len(head))
     for entry in result["summary"]:
         rates = []
         for rival in rivals:
             both = [entry[f"bd_rate_{key}"].get(rival) for key in ("ms_ssim", "psnr")]
             rates.append(", ".join("-" if rate is None else f"{rate:+.1f} %" for rate in both))
-        yield [entry["codec"], *rates, *times[entry["codec"]]]
+        yield [entry["codec"], *rates, *map(_of_camera, entry.get("camera", [])), *times[entry["codec"]]]
+
+
+def _of_camera(at: dict[str, Any]) -> str:
+    if at["bytes_per_frame"] is None:
+        return "-"
+    paid = f", file paid off after {at['paid_off']} frames" if at.get("paid_off") else ""
+    return f"{at['bytes_per_frame']:.0f} B, {at['bytes_per_hour'] / 1e6:.2f} MB{paid}"
 
 
 def _times(result: Result) -> dict[str, tuple[str, str]]:

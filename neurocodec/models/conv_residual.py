@@ -17,6 +17,7 @@ What differs from the paper, and why.
 
 from torch import nn
 
+from neurocodec.models.blocks import block as block_named
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.residual import Residual
 
@@ -28,10 +29,17 @@ class ConvResidual(Residual):
     bits = 2
     max_passes = 8
 
-    def __init__(self, fine: int = 64, coarse: int = 128):
-        """Channels at 1/2 (the decoder has half as many) and at 1/4 of the picture's size."""
-        super().__init__(lambda: _encoder(fine, coarse, self.bits), lambda: _decoder(fine // 2, coarse, self.bits))
-        self.config = {"fine": fine, "coarse": coarse}
+    def __init__(self, fine: int = 64, coarse: int = 128, block: str | None = None):
+        """Channels at 1/2 (the decoder has half as many) and at 1/4 of the picture's size; block: the name of one for each of these
+        maps. Raises NeurocodecError for a name that is not there."""
+        super().__init__(lambda: _encoder(fine, coarse, self.bits, block), lambda: _decoder(fine // 2, coarse, self.bits, block))
+        self.config = {"fine": fine, "coarse": coarse, "block": block}
+
+    @property
+    def reach(self) -> int | None:
+        """Pixels to each side that a step looks at, rounded up to 32; None: all of them."""
+        places = block_named(self.config["block"]).reach if self.config["block"] else 0
+        return None if places is None else -(-(10 + (2 + 4) * places) // 32) * 32
 
 
 class ConvResidualShared(ConvResidual):
@@ -40,37 +48,50 @@ class ConvResidualShared(ConvResidual):
     shared = True
 
 
-class ConvAutoencoder(Residual):
+class ConvAutoencoder(ConvResidual):
     """`conv-autoencoder`: a single pass of as many bits as the rate asks for."""
 
-    stride = 4
-    bits = 8  # unless the configuration says otherwise
     max_passes = 1
 
-    def __init__(self, bits: int = 8, fine: int = 64, coarse: int = 128):
-        """bits: per location; channels as in `ConvResidual`."""
-        super().__init__(lambda: _encoder(fine, coarse, bits), lambda: _decoder(fine // 2, coarse, bits))
+    def __init__(self, bits: int = 8, fine: int = 64, coarse: int = 128, block: str | None = None):
+        """bits: per location; the rest as in `ConvResidual`."""
         self.bits = bits
-        self.config = {"bits": bits, "fine": fine, "coarse": coarse}
+        super().__init__(fine, coarse, block)
+        self.config["bits"] = bits
 
 
-def _encoder(fine: int, coarse: int, bits: int) -> nn.Module:
+def _encoder(fine: int, coarse: int, bits: int, block: str | None) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, fine, 3, stride=2, padding=1),  # (N, 64, H/2, W/2)
         nn.LeakyReLU(0.1),
+        *_blocks(block, fine),
         nn.Conv2d(fine, coarse, 3, stride=2, padding=1),  # (N, 128, H/4, W/4)
         nn.LeakyReLU(0.1),
+        *_blocks(block, coarse),
         Pointwise(coarse, bits),  # (N, bits, H/4, W/4)
     )
 
 
-def _decoder(fine: int, coarse: int, bits: int) -> nn.Module:
+def _decoder(fine: int, coarse: int, bits: int, block: str | None) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(bits, coarse, 3, padding=1, bias=False),  # (N, 128, H/4, W/4)
         nn.LeakyReLU(0.1),
+        *_blocks(block, coarse, biases=False),
         nn.Conv2d(coarse, 4 * fine, 3, padding=1, bias=False),
         nn.PixelShuffle(2),  # (N, 32, H/2, W/2)
         nn.LeakyReLU(0.1),
+        *_blocks(block, fine, biases=False),
         nn.Conv2d(fine, 12, 3, padding=1, bias=False),
         nn.PixelShuffle(2),  # (N, 3, H, W)
     )
+
+
+def _blocks(name: str | None, channels: int, biases: bool = True) -> list[nn.Module]:
+    """One block, or none."""
+    if name is None:
+        return []
+    block = block_named(name)(channels)
+    for module in block.modules():
+        if not biases and getattr(module, "bias", None) is not None:
+            module.bias = None
+    return [block]

@@ -23,7 +23,7 @@ from neurocodec.train import contexts
 from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.tune import tune
 
-FEWEST, MOST = 8, 400  # frames
+FEWEST, MOST, MOST_MOVED = 8, 400, 100  # frames; it takes long to find where one lies on the scene
 SHIFT, TURN = 8, 2.0  # pixels and degrees by which a localisation network is shown pictures moved
 _MOST_PIXELS = 1 << 26  # of all frames together
 _LEAST_SIDE = 32  # pixels
@@ -55,7 +55,7 @@ def adapt(
     width, height = first.width, first.height
     if min(width, height) < _LEAST_SIDE:
         raise NeurocodecError(f"{frames[0]}: frames have at least {_LEAST_SIDE} pixels each way")
-    most = max(FEWEST, min(MOST, _MOST_PIXELS // (width * height)))
+    most = max(FEWEST, min(MOST_MOVED if moving else MOST, _MOST_PIXELS // (width * height)))
     pictures = [images.load(frames[i]) for i in np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
     if any((p.width, p.height) != (width, height) for p in pictures):
         raise NeurocodecError("the frames of a camera are of one size")
@@ -71,13 +71,15 @@ def adapt(
     if localisation:
         scenes = [moved(scene, pose(scene, localisation, p)) for p in pictures]
     network, updates = weights.network(base.path), {}
-    prior, gains = network.prior, _gains(*_latents(network, base.layout, pictures, scenes))
+    prior = network.prior
+    latents, expected = _latents(network, base.layout, pictures, scenes)
+    gains = _gains(latents, expected)
     if minutes:
         objective = RateDistortion(**base.card["objective"])
         updates, prior = tune(network, objective, pictures, scenes, gains, minutes, report)
         network = weights.tuned(deepcopy(network), updates)
-    latents, expected = _latents(network, base.layout, pictures, scenes)
-    gains = _gains(latents, expected)
+        latents, expected = _latents(network, base.layout, pictures, scenes)
+        gains = _gains(latents, expected)
     largest = torch.from_numpy(base.layout.known(1, 1).largest)
     z = (latents - gains * expected).round().clamp(-largest, largest).int()
     prior = deepcopy(prior).requires_grad_(True)

@@ -55,13 +55,17 @@ class RateDistortion:
             rounded = z + (torch.round(z / steps) * steps - z).detach()
             bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(rounded, steps)
         y = net.synthesis_transform(rounded + expected)[:, :, :height, :width].float()
+        return self.trade(x, y, bits, depth.flatten())
+
+    def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | float) -> Tensor:
+        """Of each picture, (N,): its distortion, plus the bits that y takes at some depth; x, y: (N, 3, H, W) in [0, 1]."""
         if self.multiscale:
             single, multi = losses.ms_ssim(x, y)
             similarity = (1 - self.multiscale) * single + self.multiscale * multi
         else:
             similarity = losses.ssim_each(x, y)
-        weight = self.lagrangian * BASE ** (self.power * depth.flatten())
-        pixels = height * width / 1024  # so that a bit costs what it does at 32x32
+        weight = self.lagrangian * BASE ** (self.power * depth)
+        pixels = x.shape[2] * x.shape[3] / 1024  # so that a bit costs what it does at 32x32
         return 1 - similarity + 5 * ((x - y) ** 2).mean((1, 2, 3)) + weight * bits / pixels
 
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]:

@@ -20,8 +20,9 @@ from neurocodec.train.rate_distortion import RateDistortion
 
 RANK = 16
 _CROP, _BATCH = 192, 4
-_MUON_RATE, _ADAM_RATE = 5e-3, 1e-3
+_MUON_RATE, _ADAM_RATE = 4e-3, 2e-4
 _WARM_UP = 0.05  # of the time
+_EMA = 0.99  # decay of the averaged updates per step
 
 
 class LowRank(nn.Module):
@@ -62,8 +63,10 @@ def tune(
     biases = {f"{name}.bias": layer.bias for name, layer in layers.items() if layer.bias is not None}
     before = {name: bias.detach().clone() for name, bias in biases.items()}
     others = [*biases.values(), *net.prior.parameters()]
-    for p in (*factors, *others):
+    trained = [*factors, *others]
+    for p in trained:
         p.requires_grad_(True)
+    average = [p.detach().clone() for p in trained]
     optimizers = {Muon(factors, _MUON_RATE): _MUON_RATE, torch.optim.Adam(others, _ADAM_RATE, betas=(0.9, 0.98)): _ADAM_RATE}
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
     begin = time.monotonic()
@@ -80,11 +83,16 @@ def tune(
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([*factors, *others], 1.0)
+        nn.utils.clip_grad_norm_(trained, 1.0)
         for optimizer in optimizers:
             optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(average, trained, 1 - _EMA)
         if report:
             report(int(60 * minutes * progress), int(60 * minutes))
+    with torch.no_grad():
+        for p, mean in zip(trained, average, strict=True):
+            p.copy_(mean)
     updates = {name: (bias.detach() - before[name]).half() for name, bias in biases.items()}
     for name, layer in layers.items():
         for factor, value in layer.parametrizations.weight[0].named_parameters():

@@ -1,0 +1,67 @@
+"""Segmentation of street scenes: 11 classes of CamVid (Brostow et al., 2009), judged by mean intersection over union."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from neurocodec.tasks import Example, Task
+from neurocodec.tasks.networks import load
+from neurocodec.tasks.networks.deeplab import DeepLab
+from neurocodec.tasks.networks.fcn import FCN
+from neurocodec.tasks.networks.segnet import SegNet
+from neurocodec.tasks.networks.unet import UNet
+
+CLASSES, VOID = 11, 11
+# Share of each class in the training labels, void left out; rare ones weigh more.
+NETWORKS = {
+    "fcn-32s": lambda: FCN(CLASSES, 0),
+    "fcn-16s": lambda: FCN(CLASSES, 1),
+    "fcn-8s": lambda: FCN(CLASSES, 2),
+    "segnet": lambda: SegNet(CLASSES),
+    "unet": lambda: UNet(CLASSES),
+    "deeplab": lambda: DeepLab(CLASSES),
+}
+BEST = "unet"
+
+
+def task(network: str = BEST) -> Task:
+    """The task, by the network of that name."""
+    return Task(lambda: load(f"segmentation.{network}", NETWORKS[network]()), loss, measure, examples)
+
+
+def examples(folder: Path, part: str) -> list[Example]:
+    """Frames of folder/part, with labels, uint8 (H, W), 0 to 10, or 11 for void, from folder/part_labels."""
+    found = []
+    for path in sorted((folder / part).iterdir()):
+        label = Image.open(folder / f"{part}_labels" / f"{path.stem}.png")
+        found.append(Example(np.asarray(Image.open(path).convert("RGB")), np.asarray(label)))
+    return found
+
+
+def loss(scores: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross entropy of scores (N, K, H, W), void left out; weights: of classes, (K,)."""
+    return F.cross_entropy(scores.float(), labels.long(), weight=weights, ignore_index=VOID)
+
+
+def balance(examples: Sequence[Example]) -> Tensor:
+    """Weights of classes, (K,): the median share over each class's own (Eigen & Fergus, arXiv 1411.4734), at most 5."""
+    counts = sum(np.bincount(example.label.ravel(), minlength=CLASSES + 1)[:CLASSES] for example in examples)
+    shares = counts / counts.sum()
+    return torch.from_numpy(np.median(shares) / shares.clip(1e-9)).float().clamp(0.1, 5)
+
+
+def measure(said: Sequence[Tensor], labels: Sequence[np.ndarray]) -> dict[str, float]:
+    """Mean over classes of intersection over union, and the share of pixels that are right; counted over all pictures."""
+    confusion = np.zeros((CLASSES, CLASSES), np.int64)
+    for scores, label in zip(said, labels, strict=True):
+        found, known = scores[0].argmax(0).numpy().ravel(), label.ravel()
+        pairs = (known.astype(int) * CLASSES + found)[known != VOID]
+        confusion += np.bincount(pairs, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+    right = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - right
+    return {"mean_iou": float((right / union.clip(1))[union > 0].mean()), "accuracy": float(right.sum() / max(1, confusion.sum()))}

@@ -1,0 +1,85 @@
+"""Trains the network of a task, by itself: SGD with momentum, a rate in steps, pictures scaled, cropped, mirrored and lit at random."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurocodec.tasks import Example, Task
+
+_STEPS = (0.6, 0.85)  # shares of the time after which the learning rate falls to a tenth
+_SCALES, _LIGHT = (0.75, 1.5), 0.25
+
+
+@dataclass(frozen=True)
+class TaskSchedule:
+    """learning_rate: at first. crop: pixels each way, 0: whole pictures. batch: pictures. decay: of weights."""
+
+    learning_rate: float = 0.05
+    crop: int = 224
+    batch: int = 8
+    decay: float = 5e-4
+    seed: int = 0
+
+
+def train_network(
+    net: nn.Module, task: Task, examples: Sequence[Example], schedule: TaskSchedule, minutes: float, report: Callable[[dict], None]
+) -> nn.Module:
+    """Train for `minutes`; the network, in evaluation mode."""
+    torch.manual_seed(schedule.seed)
+    rng = np.random.default_rng(schedule.seed)
+    optimizer = torch.optim.SGD(net.parameters(), schedule.learning_rate, 0.9, weight_decay=schedule.decay, nesterov=True)
+    net = net.train().to(memory_format=torch.channels_last)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
+    begin, step, running = time.monotonic(), 0, []
+    while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
+        optimizer.param_groups[0]["lr"] = schedule.learning_rate * 0.1 ** sum(progress > share for share in _STEPS)
+        x, labels = batch(examples, schedule, rng)
+        with autocast:
+            loss = task.loss(net(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+        step += 1
+        running.append(loss.item())
+        if step % 100 == 0:
+            report({"step": step, "minutes": round(progress * minutes, 1), "loss": round(float(np.mean(running[-100:])), 4)})
+    return net.eval()
+
+
+def batch(examples: Sequence[Example], schedule: TaskSchedule, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Random pictures (N, 3, S, S) in [0, 1], and their labels, (N, ...)."""
+    some = [_augmented(examples[i], schedule.crop, rng) for i in rng.integers(len(examples), size=schedule.batch)]
+    x, labels = (torch.from_numpy(np.stack(parts)) for parts in zip(*some, strict=True))
+    x = x.permute(0, 3, 1, 2).float().div_(255) * torch.from_numpy(rng.uniform(1 - _LIGHT, 1 + _LIGHT, (len(x), 3, 1, 1))).float()
+    return x.clamp_(0, 1).contiguous(memory_format=torch.channels_last), labels
+
+
+def _augmented(example: Example, crop: int, rng: np.random.Generator) -> Example:
+    """A crop of a picture and of what its label says of these pixels, at a random scale; of one without crop, shifted a little."""
+    picture, label = example
+    if label.ndim and crop:
+        # A larger or smaller window, of which rows and columns are repeated or left out, is the same for picture and label.
+        side = min(round(crop / rng.uniform(*_SCALES)), *picture.shape[:2])
+        top, left = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
+        at = (np.arange(crop) + 0.5) * side / crop
+        rows, columns = (top + at).astype(int)[:, None], (left + at).astype(int)
+        picture, label = picture[rows, columns], label[rows, columns]
+    else:
+        shift = rng.integers(-4, 5, 2)
+        picture = np.roll(picture, shift, (0, 1))
+    if rng.random() < 0.5:
+        picture = picture[:, ::-1]
+        label = _mirrored(label) if label.ndim else label
+    return Example(np.ascontiguousarray(picture), np.ascontiguousarray(label) if label.ndim else label)
+
+
+def _mirrored(label: np.ndarray) -> np.ndarray:
+    """A label's pixels the other way round; of vectors, the first component too."""
+    label = label[:, ::-1]
+    return label * np.array([-1, *[1] * (label.shape[2] - 1)], label.dtype) if label.ndim == 3 else label

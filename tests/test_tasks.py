@@ -1,0 +1,146 @@
+"""Tasks: networks, losses, measures, and that a small one learns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from neurocodec import tasks
+from neurocodec.errors import NeurocodecError
+from neurocodec.tasks import Example, classification, segmentation, surface
+from neurocodec.tasks.networks.classifier import Classifier
+from neurocodec.tasks.networks.crf import CRF
+from neurocodec.tasks.networks.fcn import FCN, enlarging
+from neurocodec.tasks.networks.uber import Uber, backward
+from neurocodec.train.task_network import TaskSchedule, batch, train_network
+
+
+@pytest.mark.parametrize("name", segmentation.NETWORKS)
+def test_a_segmentation_network_scores_every_pixel(name):
+    torch.manual_seed(0)
+    net = segmentation.NETWORKS[name]()
+    y = net(torch.rand(2, 3, 104, 136))
+    assert y.shape == (2, segmentation.CLASSES, 104, 136)
+    y.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", surface.NETWORKS)
+def test_a_surface_network_says_something_of_every_pixel(name):
+    torch.manual_seed(0)
+    net = surface.NETWORKS[name]()
+    y = net(torch.rand(2, 3, 104, 136))
+    assert y.shape[0] == 2 and y.shape[2:] == (104, 136)
+    assert y.shape[1] == {"normals": 3, "depth": 1}.get(name, 4)
+    y.square().sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    assert set(net.state_dict()) == set(surface.NETWORKS[name]().state_dict())
+
+
+def test_each_fcn_starts_as_the_one_before():
+    torch.manual_seed(0)
+    coarse, fine = FCN(5, 0).eval(), FCN(5, 1).eval()
+    fine.load_state_dict({k: v for k, v in coarse.state_dict().items() if not k.startswith("last")}, strict=False)
+    x = torch.rand(1, 3, 128, 128)
+    inside = (slice(None), slice(None), slice(40, 88), slice(40, 88))
+    assert (coarse(x) - fine(x))[inside].abs().max() < 0.1 * coarse(x).abs().max()
+
+
+def test_enlarging_is_bilinear_at_first():
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    with torch.no_grad():
+        y = enlarging(1, 4)(ramp)[0, 0, 12, 6:-6]
+    torch.testing.assert_close(y, torch.arange(1.125, 6, 0.25)[: len(y)])
+
+
+def test_a_field_hears_from_what_is_alike():
+    """One pixel with a wrong score, amid others of its colour, is put right; one of another colour keeps its class."""
+    x = torch.zeros(1, 3, 24, 24)
+    x[..., 12:] = 1
+    scores = torch.zeros(1, 2, 24, 24)
+    scores[:, 0, :, :12] = scores[:, 1, :, 12:] = 2
+    scores[0, :, 5, 5] = torch.tensor([0.0, 1.0])
+    found = CRF(lambda _: scores)(x).argmax(1)[0]
+    assert (found[:, :12] == 0).all() and (found[:, 12:] == 1).all()
+
+
+def test_intersection_over_union():
+    label = np.array([[0, 0, 1, 1], [2, 2, 11, 11]], np.uint8)
+    scores = torch.nn.functional.one_hot(torch.tensor([[0, 0, 1, 0], [2, 2, 5, 5]]), 11).permute(2, 0, 1)[None].float()
+    figures = segmentation.measure([scores], [label])
+    assert figures["mean_iou"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3) and figures["accuracy"] == pytest.approx(5 / 6)
+    assert segmentation.loss(10 * scores, torch.from_numpy(label)[None]) > 0
+
+
+def test_normals_of_a_tilted_plane():
+    intrinsics = np.array([[100.0, 0, 32], [0, 100, 24], [0, 0, 1]])
+    truth = np.array([0.3, -0.2, -1.0]) / np.linalg.norm([0.3, -0.2, -1.0])
+    rows, columns = np.mgrid[:48, :64]
+    rays = np.stack([(columns - 32) / 100, (rows - 24) / 100, np.ones((48, 64))], -1)
+    depth = 1000 * (truth * [0, 0, 2.0]).sum() / (rays @ truth)
+    depth[0, 0] = 65535
+    label = surface.surface(depth.astype(np.float32), intrinsics)
+    assert np.isnan(label[0, 0]).all() and np.isnan(label[:3, :, 0]).all()
+    angles = np.degrees(np.arccos(np.clip(label[12:-12, 12:-12, :3] @ truth, -1, 1)))
+    assert angles.max() < 2
+    said = torch.from_numpy(label).permute(2, 0, 1)[None].nan_to_num()
+    figures = surface.measure([said], [label])
+    assert figures["within_11.25"] == 1 and figures["relative_depth_error"] == 0
+    assert surface.loss(said, torch.from_numpy(label)[None]) < 1e-3
+
+
+def test_frugal_gradients_are_the_same():
+    torch.manual_seed(0)
+    net, x = Uber({"a": 2, "b": 1, "c": 3}), torch.rand(2, 3, 64, 64)
+    labels = {"a": torch.rand(2, 2, 64, 64), "c": torch.rand(2, 3, 64, 64)}
+    losses = {name: torch.nn.functional.mse_loss for name in "abc"}
+    net.eval()  # dropout draws anew, and batch statistics would be counted twice
+    found = []
+    for frugal in (False, True):
+        net.zero_grad()
+        assert set(backward(net, x, labels, losses, frugal)) == {"a", "c"}
+        found.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys() and not any(name.startswith("heads.b") for name in found[0])
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_a_small_network_learns():
+    rng = np.random.default_rng(0)
+    examples = [
+        Example(np.clip(rng.normal(60 + 130 * (i % 2), 20, (32, 32, 3)), 0, 255).astype(np.uint8), np.int64(i % 2)) for i in range(40)
+    ]
+    task = tasks.Task(lambda: Classifier(2), classification.loss, classification.measure, lambda folder, part: examples)
+    torch.manual_seed(0)
+    net = train_network(task.network(), task, examples, TaskSchedule(crop=0, batch=16), 0.05, lambda line: None)
+    with torch.no_grad():
+        said = [net(torch.from_numpy(e.picture).permute(2, 0, 1)[None] / 255) for e in examples]
+    assert classification.measure(said, [e.label for e in examples])["accuracy"] > 0.9
+
+
+def test_pictures_and_labels_are_cropped_and_mirrored_together():
+    picture = np.random.default_rng(0).integers(0, 11, (60, 80), np.uint8)
+    examples = [Example(np.repeat(picture[..., None], 3, 2), picture)]
+    rng = np.random.default_rng(0)
+    x, labels = batch(examples, TaskSchedule(crop=32, batch=6), rng)
+    light = (x * 255).amax((1, 2, 3), keepdim=True) / labels.amax((1, 2)).view(-1, 1, 1, 1)
+    assert x.shape == (6, 3, 32, 32) and labels.shape == (6, 32, 32)
+    torch.testing.assert_close((x * 255 / light).round().mean(1).to(torch.uint8), labels)
+
+
+def test_camvid_s_layout_is_read(tmp_path):
+    for part, kind in (("train", "RGB"), ("train_labels", "L")):
+        (tmp_path / part).mkdir()
+        Image.new(kind, (12, 8), 3).save(tmp_path / part / "a.png")
+    (example,) = segmentation.examples(tmp_path, "train")
+    assert example.picture.shape == (8, 12, 3) and (example.label == 3).all()
+
+
+def test_tasks_are_found_by_name(tmp_path: Path):
+    assert tasks.find("segmentation").measure is segmentation.measure
+    assert tasks.find("neurocodec.tasks.classification:task").loss is classification.loss
+    for name in ("nothing", "no.such.module:task", "neurocodec.tasks:nothing"):
+        with pytest.raises(NeurocodecError):
+            tasks.find(name)
