@@ -83,7 +83,7 @@ def ssim(model: str, pictures: list[np.ndarray]) -> float:
 @click.command()
 @click.option("--data", multiple=True, required=True, help="As of `neurocodec train`.")
 @click.option("--thumbs", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="To measure on.")
-@click.option("--steps", default=800)
+@click.option("--steps", default=500)
 @click.option("--block", "names", multiple=True, type=click.Choice(list(BLOCKS)), help="By default all.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...], out: Path) -> None:
@@ -95,10 +95,10 @@ def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...]
     for name in (name for name in names or BLOCKS if name not in table["rows"]):
         widths = widths_for(name)
         with tempfile.TemporaryDirectory() as folder:
-            config, log = Path(folder) / "block.toml", []
+            config = Path(folder) / "block.toml"
             filled = CONFIG.format(channels=CHANNELS, widths=list(widths), counts=list(COUNTS), block=name, steps=steps)
             config.write_text(filled)
-            run(config, list(data), Path(folder), 24 * 60, "cpu", False, log.append)
+            run(config, list(data), Path(folder), 24 * 60, "cpu", False, click.echo)
             model = str(Path(folder) / "block.safetensors")
             net = weights.network(weights.find(model).path)
             table["rows"][name] = {

@@ -45,7 +45,7 @@ def test_each_fcn_starts_as_the_one_before():
     fine.load_state_dict({k: v for k, v in coarse.state_dict().items() if not k.startswith("last")}, strict=False)
     x = torch.rand(1, 3, 128, 128)
     inside = (slice(None), slice(None), slice(40, 88), slice(40, 88))
-    assert (coarse(x) - fine(x))[inside].abs().max() < 0.1 * coarse(x).abs().max()
+    assert (coarse(x) - fine(x))[inside].square().mean() < 0.02 * coarse(x)[inside].square().mean()
 
 
 def test_enlarging_is_bilinear_at_first():
@@ -125,7 +125,7 @@ def test_pictures_and_labels_are_cropped_and_mirrored_together():
     examples = [Example(np.repeat(picture[..., None], 3, 2), picture)]
     rng = np.random.default_rng(0)
     x, labels = batch(examples, TaskSchedule(crop=32, batch=6), rng)
-    light = (x * 255).amax((1, 2, 3), keepdim=True) / labels.amax((1, 2)).view(-1, 1, 1, 1)
+    light = (x * 255).amax((2, 3), keepdim=True) / labels.amax((1, 2)).view(-1, 1, 1, 1)
     assert x.shape == (6, 3, 32, 32) and labels.shape == (6, 32, 32)
     torch.testing.assert_close((x * 255 / light).round().mean(1).to(torch.uint8), labels)
 
