@@ -240,7 +240,8 @@ def _list_models(as_json: bool) -> None:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True, path_type=Path))
-@click.option("--protocol", type=click.Choice(["thumbs", "photos"]), required=True, help="What is measured, and how.")
+@click.option("--protocol", type=click.Choice(["thumbs", "photos", "task"]), required=True, help="What is measured, and how.")
+@click.option("--task", metavar="NAME", help="Or package.module:function; PATH is then the task's data.")
 @click.option(
     "--codecs", metavar="A,B:Q,...", help="CODEC[:SETTING] or MODEL[@EFFORT][:SETTING]; by default all that are here."
 )
@@ -251,20 +252,31 @@ def _list_models(as_json: bool) -> None:
     click.option("--sheet", metavar="FILE", type=_file, help="Some pictures beside what the codecs make of them."),
 )
 @click.option("--jobs", metavar="N", type=click.IntRange(1), default=1, help="Pictures at a time; times suffer.")
-def bench(paths, protocol, codecs, jobs, **outputs):
+def bench(paths, protocol, task, codecs, jobs, **outputs):
     """Measure the models and other codecs on pictures: files, or folders of them.
 
     thumbs: at most 64 pixels a side, SSIM at 16 to 256 bytes, headers not counted. photos: whole files of at least 161
-    pixels a side at 0.06 to 2 bpp. Needs `pip install neurocodec[bench]`.
+    pixels a side at 0.06 to 2 bpp. task: how well a network does on what codecs leave of a task's test pictures. Needs
+    `pip install neurocodec[bench]`.
     """
-    from neurocodec.bench import report
-    from neurocodec.bench.run import run
+    if (protocol == "task") != (task is not None):
+        raise click.UsageError("--protocol task and --task NAME go together")
+    if task and len(paths) > 1:
+        raise click.UsageError("a task's data is one folder")
 
     def work() -> None:
         with _progress(protocol) as progress:
-            result = run(paths, protocol, codecs, outputs, progress, jobs)
+            if task:
+                from neurocodec.bench import task as of_task
+
+                table = of_task.table(of_task.run(paths[0], task, codecs, outputs, progress))
+            else:
+                from neurocodec.bench import report
+                from neurocodec.bench.run import run
+
+                table = report.table(run(paths, protocol, codecs, outputs, progress, jobs))
         if Path("-") not in outputs.values():
-            click.echo(report.table(result))
+            click.echo(table)
 
     _batch.guard(work)
 

@@ -7,6 +7,9 @@ architecture and its configuration) with a card `<model>.toml` beside it. A path
 A camera's variant of a model (`train/adapt.py`) is a file of the same kind that holds only what is the camera's own: the scene, as
 a stream of the model it is a variant of, gains, tables for differences from the scene, and low-rank updates of the model's weights
 (metadata: base, that model's fingerprint; card, the text of its model card).
+
+A task's variant whose decoder is that of another model holds an analysis transform alone (metadata: decoder, that model's fingerprint,
+which is its own, too: what it encodes, that model decodes).
 """
 
 import hashlib
@@ -61,6 +64,12 @@ class Model:
         return base and find_for(self.architecture.number, int(base, 16))
 
     @property
+    def decoder(self) -> "Model | None":
+        """The model that decodes what this one, a task's variant, encodes. Raises ModelError when its weights are not here."""
+        decoder = _metadata(self.path).get("decoder")
+        return decoder and find_for(self.architecture.number, int(decoder, 16))
+
+    @property
     def camera(self) -> "Camera":
         """What a variant holds. Raises ModelError."""
         from safetensors import SafetensorError
@@ -80,8 +89,9 @@ class Model:
 
     @property
     def fingerprint(self) -> int:
-        """The first 16 bits of the file's SHA-256."""
-        return _fingerprint(self.path, self.path.stat().st_mtime_ns)
+        """The first 16 bits of the SHA-256 of the file, or of that of the model that decodes what this one encodes."""
+        decoder = _metadata(self.path).get("decoder")
+        return int(decoder, 16) if decoder else _fingerprint(self.path, self.path.stat().st_mtime_ns)
 
 
 class Camera(NamedTuple):
@@ -92,7 +102,7 @@ class Camera(NamedTuple):
     localisation: Any
 
 
-def _directory() -> Path:
+def directory() -> Path:
     """Installed packages carry the weights inside; in a source tree they lie in `models/` beside the package."""
     package = Path(__file__).parent
     installed = package / "weights"
@@ -101,7 +111,7 @@ def _directory() -> Path:
 
 def shipped() -> list[Model]:
     """All models that came with the package, by name."""
-    files = sorted(_directory().glob("*" + _SUFFIX), key=lambda p: p.name.removesuffix(_SUFFIX))
+    files = sorted(directory().glob("*" + _SUFFIX), key=lambda p: p.name.removesuffix(_SUFFIX))
     return [find(p.name.removesuffix(_SUFFIX)) for p in files]
 
 
@@ -114,7 +124,7 @@ def find(name: str | os.PathLike) -> Model:
             raise ModelError(f"no weights file {text}")
         return Model(text, path, _architecture(_metadata(path).get("architecture", "")))
     architecture = _architecture(text.partition(".")[0])
-    path = _directory() / (text + _SUFFIX)
+    path = directory() / (text + _SUFFIX)
     if not path.is_file():
         raise ModelError(f"no weights for model {text!r}")
     return Model(text, path, architecture)
@@ -124,7 +134,7 @@ def find_for(number: int, fingerprint: int) -> Model:
     """The shipped model that wrote a stream. Raises ModelError when there is none with that number and fingerprint."""
     architecture_of(number)
     for model in shipped():
-        if model.architecture.number == number and model.fingerprint == fingerprint:
+        if model.architecture.number == number and model.fingerprint == fingerprint and "decoder" not in _metadata(model.path):
             return model
     raise ModelError(f"written with other weights (fingerprint {fingerprint:04x}); name their file with -m")
 
@@ -150,6 +160,10 @@ def network(path: Path) -> Any:
         if "base" in metadata:
             net = deepcopy(network(Model(str(path), path, _architecture(metadata["architecture"])).base.path))
             return tuned(net, _within(stored, _TUNED))
+        if "decoder" in metadata:
+            net = deepcopy(network(Model(str(path), path, _architecture(metadata["architecture"])).decoder.path))
+            net.load_state_dict(net.state_dict() | _in_floats(stored))
+            return net
         net = _architecture(metadata.get("architecture", "")).network()(**json.loads(metadata["config"]))
         net.load_state_dict(_in_floats({k: v for k, v in stored.items() if not k.startswith(_TABLES)}))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
@@ -223,6 +237,15 @@ def save(
     write_atomically(path, serialize(tensors, metadata))
 
 
+def save_encoder(net: Any, decoder: Model, path: Path) -> None:
+    """Write a task's variant: a network's analysis transform, fp16, for the decoder of a model."""
+    from safetensors.torch import save as serialize
+
+    tensors = {name: w.detach().cpu().half().contiguous() for name, w in net.state_dict().items() if name.startswith(net.encoder_parts)}
+    metadata = {"architecture": decoder.architecture.name, "decoder": f"{decoder.fingerprint:04x}"}
+    write_atomically(path, serialize(tensors, metadata))
+
+
 def _kept(layers: Mapping[str, Any], prune: float) -> dict[str, Any]:
     """Of each layer, the outputs (o,), bool, whose weights are not among the share that are least beside their neighbours'."""
     import torch
@@ -234,11 +257,11 @@ def _kept(layers: Mapping[str, Any], prune: float) -> dict[str, Any]:
 
 
 def export(model: Model, path: Path, int8: bool, prune: float) -> None:
-    """Write a model's weights again, smaller, as `save` does, and its card. Raises ModelError for a camera's variant."""
+    """Write a model's weights again, smaller, as `save` does, and its card. Raises ModelError for a variant."""
     from safetensors.torch import load_file
 
-    if model.base:
-        raise ModelError(f"{model.name} is a camera's variant, which is small")
+    if model.base or model.decoder:
+        raise ModelError(f"{model.name} is a variant of another model, not one by itself")
     card = model.path.with_suffix(".toml").read_text() if model.card else ""
     tables = {k: v for k, v in load_file(model.path).items() if k.startswith(_TABLES)}
     save(network(model.path), model.architecture.name, path, tables, int8, prune)
@@ -287,9 +310,11 @@ def _layout(architecture: Architecture, path: Path, modified: int) -> RawPasses 
     with safe_open(path, "np") as file:
         tables = {name: file.get_tensor(name) for name in file.keys() if name.startswith(_TABLES)}  # noqa: SIM118
     try:
-        base = Model(str(path), path, architecture).base
-        if base:
-            return base.layout.with_scene(tables)
+        model = Model(str(path), path, architecture)
+        if model.base:
+            return model.base.layout.with_scene(tables)
+        if model.decoder:
+            return model.decoder.layout
         return architecture.layout.of(tables, json.loads(_metadata(path)["config"]))
     except (KeyError, ValueError) as error:
         raise ModelError(f"weights file {path} lacks what its payload needs: {error}") from None

@@ -1,19 +1,25 @@
 """Tasks: networks, losses, measures, and that a small one learns."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
-from neurocodec import tasks
+import neurocodec
+from neurocodec import tasks, weights
+from neurocodec.bench.task import _keeps
+from neurocodec.cli import main
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, classification, segmentation, surface
 from neurocodec.tasks.networks.classifier import Classifier
 from neurocodec.tasks.networks.crf import CRF
 from neurocodec.tasks.networks.fcn import FCN, enlarging
 from neurocodec.tasks.networks.uber import Uber, backward
+from neurocodec.train import run
 from neurocodec.train.task_network import TaskSchedule, batch, train_network
 
 
@@ -69,7 +75,7 @@ def test_a_field_hears_from_what_is_alike():
 def test_intersection_over_union():
     label = np.array([[0, 0, 1, 1], [2, 2, 11, 11]], np.uint8)
     scores = torch.nn.functional.one_hot(torch.tensor([[0, 0, 1, 0], [2, 2, 5, 5]]), 11).permute(2, 0, 1)[None].float()
-    figures = segmentation.measure([scores], [label])
+    figures = segmentation.measure([(scores, label)])
     assert figures["mean_iou"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3) and figures["accuracy"] == pytest.approx(5 / 6)
     assert segmentation.loss(10 * scores, torch.from_numpy(label)[None]) > 0
 
@@ -86,7 +92,7 @@ def test_normals_of_a_tilted_plane():
     angles = np.degrees(np.arccos(np.clip(label[12:-12, 12:-12, :3] @ truth, -1, 1)))
     assert angles.max() < 2
     said = torch.from_numpy(label).permute(2, 0, 1)[None].nan_to_num()
-    figures = surface.measure([said], [label])
+    figures = surface.measure([(said, label)])
     assert figures["within_11.25"] == 1 and figures["relative_depth_error"] == 0
     assert surface.loss(said, torch.from_numpy(label)[None]) < 1e-3
 
@@ -114,10 +120,10 @@ def test_a_small_network_learns():
     ]
     task = tasks.Task(lambda: Classifier(2), classification.loss, classification.measure, lambda folder, part: examples)
     torch.manual_seed(0)
-    net = train_network(task.network(), task, examples, TaskSchedule(crop=0, batch=16), 0.05, lambda line: None)
+    net = train_network(task.network(), task, examples, TaskSchedule(batch=16), 0.05, lambda line: None)
     with torch.no_grad():
-        said = [net(torch.from_numpy(e.picture).permute(2, 0, 1)[None] / 255) for e in examples]
-    assert classification.measure(said, [e.label for e in examples])["accuracy"] > 0.9
+        pairs = [(net(torch.from_numpy(e.picture).permute(2, 0, 1)[None] / 255), e.label) for e in examples]
+    assert classification.measure(pairs)["accuracy"] > 0.9
 
 
 def test_pictures_and_labels_are_cropped_and_mirrored_together():
@@ -144,3 +150,79 @@ def test_tasks_are_found_by_name(tmp_path: Path):
     for name in ("nothing", "no.such.module:task", "neurocodec.tasks:nothing"):
         with pytest.raises(NeurocodecError):
             tasks.find(name)
+
+
+def tiny_task() -> tasks.Task:
+    """How bright each pixel is: the 30 lines of the documentation in short."""
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (64, 80, 3), np.uint8) for _ in range(20)]
+    found = [Example(p, (p.mean(2) > 128).astype(np.uint8)) for p in pictures]
+    network = torch.nn.Conv2d(3, 2, 1)
+    network.load_state_dict({"weight": torch.tensor([0, 1 / 3]).view(2, 1, 1, 1).expand(2, 3, 1, 1), "bias": torch.tensor([0, -0.5])})
+    return tasks.Task(
+        network=lambda: network,
+        loss=lambda said, labels: torch.nn.functional.cross_entropy(said, labels.long()),
+        measure=lambda pairs: {"right": float(np.mean([(said[0].argmax(0).numpy() == label).mean() for said, label in pairs]))},
+        examples=lambda folder, part: found,
+    )
+
+
+@pytest.mark.parametrize("sides", ["encoder", "both"])
+def test_a_variant_for_a_task(tmp_path, photos, sides, monkeypatch):
+    """An encoder's variant changes nothing that decodes: the model itself reads what it writes."""
+    monkeypatch.setattr(run, "_TABLE_STEPS", 2)
+    monkeypatch.setattr(run, "_TABLE_CROP", 64)
+    monkeypatch.setattr(run, "_TABLE_CROPS", 4)
+    config = tmp_path / "photo.bright.toml"
+    base = weights.find("photo")
+    config.write_text(
+        f'architecture = "photo"\nweights = "{base.path}"\ntask = "{__name__}:tiny_task"\nsides = "{sides}"\n'
+        "[schedule]\nbatch_pixels = 8192\ncrop = 64\nsteps = 3\n[objective]\nshare = 0.5\nmultiscale = 0.5\nshorter = 0.0\n"
+    )
+    result = CliRunner().invoke(main, ["train", str(config), "--data", str(tmp_path), "--out", str(tmp_path), "--minutes", "1"])
+    assert result.exit_code == 0, result.output
+    path = str(tmp_path / "photo.bright.safetensors")
+    variant = weights.find(path)
+    before, after = (weights.network(m.path).state_dict() for m in (base, variant))
+    changed = {name.split(".")[0] for name in before if not torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-2)}
+    stream = neurocodec.encode(photos[0], model=path, bytes=600)
+    assert variant.card["objective"]["share"] == 0.5
+    if sides == "encoder":
+        assert variant.fingerprint == base.fingerprint and not changed & {"synthesis", "up_blocks", "to_pixels", "prior"}
+        assert np.array_equal(neurocodec.decode(stream), neurocodec.decode(stream, model=path))
+        with pytest.raises(NeurocodecError, match="not one by itself"):
+            weights.export(variant, tmp_path / "e.safetensors", True, 0)
+    else:
+        assert variant.fingerprint != base.fingerprint
+        assert neurocodec.decode(stream, model=path).size == (192, 160)
+
+
+def test_a_variant_without_a_model_is_refused(tmp_path):
+    config = tmp_path / "x.toml"
+    config.write_text('architecture = "photo"\ntask = "segmentation"\n')
+    result = CliRunner().invoke(main, ["train", str(config), "--data", str(tmp_path), "--out", str(tmp_path)])
+    assert result.exit_code == 1 and "whose weights are named" in result.stderr
+
+
+def test_a_bench_of_a_task(tmp_path):
+    codecs, files = "jpeg:10,jpeg:60,jpeg:95,photo:0.1,photo:2", {kind: tmp_path / f"b.{kind}" for kind in ("json", "csv", "png")}
+    arguments = ["bench", str(tmp_path), "--protocol", "task", "--task", f"{__name__}:tiny_task", "--codecs", codecs]
+    outputs = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--sheet", str(files["png"])]
+    result = CliRunner().invoke(main, [*arguments, *outputs])
+    assert result.exit_code == 0, result.output
+    found = json.loads(files["json"].read_text())
+    jpeg, ours = (entry["points"] for entry in found["summary"])
+    assert [p["setting"] for p in jpeg] == ["10", "60", "95"] and jpeg[0]["bytes"] < jpeg[-1]["bytes"]
+    assert jpeg[0]["right"] < jpeg[-1]["right"] and 0 <= ours[0]["right"] <= 1 and ours[1]["bpp"] == pytest.approx(2, rel=0.02)
+    assert len(files["csv"].read_text().splitlines()) == 6 and Image.open(files["png"]).width > 160
+    assert "bytes within 0.02 of right" in result.output
+    for extra, code in (([], 2), (["--task", "nothing"], 1)):
+        again = CliRunner().invoke(main, [*arguments[:4], *extra, "--codecs", "jpeg"])
+        assert again.exit_code == code and len(again.stderr.splitlines()) <= 3
+
+
+def test_bytes_that_keep_a_figure():
+    points = [{"bytes": b, "right": r} for b, r in ((100, 0.5), (200, 0.8), (400, 0.9), (800, 0.94))]
+    kept = _keeps(points, {"right": 0.9, "other": 1.0})
+    assert kept["0.05"] == pytest.approx(200 * 2**0.5, abs=0.1)
+    assert _keeps(points[1:], {"right": 0.8})["0.02"] is None and _keeps(points, {"right": 1.0})["0.02"] is None

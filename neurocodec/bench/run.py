@@ -46,7 +46,7 @@ def run(
         extra(package)
     found, chosen = pictures(paths, rules), select(codecs, rules)
     files = {kind: path for kind, path in outputs.items() if path is not None}
-    _prepare(files)
+    prepare(files)
     names = list(found)
     shown = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, SHEET_LINES).round().astype(int))]
     sheet = report.Sheet(shown, *rules.sheet)
@@ -71,7 +71,7 @@ def run(
         "rows": rows,
     }
     for kind, path in files.items():
-        _write(path, _contents(kind, path.suffix, result, sheet))
+        write(path, _contents(kind, path.suffix, result, sheet))
     return result
 
 
@@ -138,8 +138,10 @@ def pictures(paths: Sequence[Path], protocol: BenchProtocol) -> dict[str, Path]:
     return found
 
 
-def select(codecs: str | None, protocol: BenchProtocol) -> list[Codec]:
+def select(codecs: str | None, protocol: BenchProtocol, settings_of_models: Sequence[str] | None = None) -> list[Codec]:
     """The codecs that CODEC or CODEC:SETTING, separated by commas, name; None for all that are here.
+
+    settings_of_models: if not the protocol's.
 
     Raises NeurocodecError for a codec that is not known, ModelError for one without weights.
     """
@@ -156,7 +158,7 @@ def select(codecs: str | None, protocol: BenchProtocol) -> list[Codec]:
             chosen.append(protocol.rival(name, settings or protocol.rivals[name].settings))
         else:
             _check_model(name, protocol)
-            chosen.append(protocol.model(name, settings or protocol.settings))
+            chosen.append(protocol.model(name, settings or settings_of_models or protocol.settings))
     return chosen
 
 
@@ -177,7 +179,7 @@ def _load(path: Path) -> Image.Image:
         raise NeurocodecError(f"{path}: {error}") from None
 
 
-def _prepare(files: Mapping[str, Path]) -> None:
+def prepare(files: Mapping[str, Path]) -> None:
     """Find out before the run what would keep its outputs from being written."""
     for kind, path in files.items():
         if kind == "plot":
@@ -199,7 +201,8 @@ def _contents(kind: str, suffix: str, result: report.Result, sheet: report.Sheet
             return images.encode_image(sheet.draw(), suffix)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """A file, whole or not at all; - is stdout."""
     if path == Path("-"):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

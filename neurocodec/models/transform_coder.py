@@ -132,6 +132,7 @@ class TransformCoder(nn.Module):
     """
 
     linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "synthesis")  # parameters that start well
+    encoder_parts: ClassVar[tuple[str, ...]] = ("down", "to_latent", "analysis")  # parameters of the analysis transform
     unshuffle: int
     stride: int  # 4 * unshuffle
     finest: float

@@ -4,7 +4,7 @@ A task is found by its name, or as `package.module:function`, a function that re
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,18 +22,23 @@ class Example(NamedTuple):
     label: np.ndarray
 
 
+Pair = tuple[Tensor, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Task:
     """network: makes one that is trained, (N, 3, H, W) in [0, 1] to what it says. loss: of that and labels (N, ...), a scalar.
 
-    measure: figures of what was said of pictures one by one, each (1, ...), and of their labels; by the first figure, of which more
-    is better, the task is judged. examples: of a data folder, those of "train" or "test".
+    measure: figures of pairs of what was said of a picture, (1, ...), and its label, which are asked for one by one; by the first
+    figure, of which more is better, the task is judged. examples: of a data folder, those of "train" or "test". show: what was said
+    of a picture, (1, ...), as a picture, uint8 (H, W, 3).
     """
 
     network: Callable[[], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    measure: Callable[[Sequence[Tensor], Sequence[np.ndarray]], dict[str, float]]
+    measure: Callable[[Iterable[Pair]], dict[str, float]]
     examples: Callable[[Path, str], list[Example]]
+    show: Callable[[Tensor], np.ndarray] | None = None
 
 
 TASKS = {

@@ -1,13 +1,13 @@
 """Classification of 32x32 thumbnails in 10 classes, judged by the share that is right."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurocodec.tasks import Example, Task
+from neurocodec.tasks import Example, Pair, Task
 from neurocodec.tasks.networks import load
 from neurocodec.tasks.networks.classifier import Classifier
 from neurocodec.train.data import load_mosaics
@@ -33,6 +33,6 @@ def loss(scores: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores.float(), labels)
 
 
-def measure(said: Sequence[Tensor], labels: Sequence[np.ndarray]) -> dict[str, float]:
+def measure(pairs: Iterable[Pair]) -> dict[str, float]:
     """The share of pictures whose highest score is that of their class."""
-    return {"accuracy": float(np.mean([int(scores[0].argmax()) == int(label) for scores, label in zip(said, labels, strict=True)]))}
+    return {"accuracy": float(np.mean([int(scores[0].argmax()) == int(label) for scores, label in pairs]))}

@@ -1,6 +1,6 @@
 """Segmentation of street scenes: 11 classes of CamVid (Brostow et al., 2009), judged by mean intersection over union."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from neurocodec.tasks import Example, Task
+from neurocodec.tasks import Example, Pair, Task
 from neurocodec.tasks.networks import load
 from neurocodec.tasks.networks.deeplab import DeepLab
 from neurocodec.tasks.networks.fcn import FCN
@@ -17,7 +17,7 @@ from neurocodec.tasks.networks.segnet import SegNet
 from neurocodec.tasks.networks.unet import UNet
 
 CLASSES, VOID = 11, 11
-# Share of each class in the training labels, void left out; rare ones weigh more.
+COLOURS = np.random.default_rng(3).integers(40, 255, (CLASSES, 3), np.uint8)
 NETWORKS = {
     "fcn-32s": lambda: FCN(CLASSES, 0),
     "fcn-16s": lambda: FCN(CLASSES, 1),
@@ -31,7 +31,7 @@ BEST = "unet"
 
 def task(network: str = BEST) -> Task:
     """The task, by the network of that name."""
-    return Task(lambda: load(f"segmentation.{network}", NETWORKS[network]()), loss, measure, examples)
+    return Task(lambda: load(f"segmentation.{network}", NETWORKS[network]()), loss, measure, examples, show)
 
 
 def examples(folder: Path, part: str) -> list[Example]:
@@ -55,13 +55,18 @@ def balance(examples: Sequence[Example]) -> Tensor:
     return torch.from_numpy(np.median(shares) / shares.clip(1e-9)).float().clamp(0.1, 5)
 
 
-def measure(said: Sequence[Tensor], labels: Sequence[np.ndarray]) -> dict[str, float]:
+def measure(pairs: Iterable[Pair]) -> dict[str, float]:
     """Mean over classes of intersection over union, and the share of pixels that are right; counted over all pictures."""
     confusion = np.zeros((CLASSES, CLASSES), np.int64)
-    for scores, label in zip(said, labels, strict=True):
+    for scores, label in pairs:
         found, known = scores[0].argmax(0).numpy().ravel(), label.ravel()
-        pairs = (known.astype(int) * CLASSES + found)[known != VOID]
-        confusion += np.bincount(pairs, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+        both = (known.astype(int) * CLASSES + found)[known != VOID]
+        confusion += np.bincount(both, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
     right = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - right
     return {"mean_iou": float((right / union.clip(1))[union > 0].mean()), "accuracy": float(right.sum() / max(1, confusion.sum()))}
+
+
+def show(scores: Tensor) -> np.ndarray:
+    """The class of each pixel, as a colour."""
+    return COLOURS[scores[0].argmax(0).numpy()]

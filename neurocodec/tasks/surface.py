@@ -1,16 +1,15 @@
 """Depth and surface normals of rooms, from frames with measured depth; judged by angles, as in arXiv 1604.03539, and relative depth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 
-from neurocodec.tasks import Example, Task
+from neurocodec.tasks import Example, Pair, Task
 from neurocodec.tasks.networks import load
 from neurocodec.tasks.networks.cross_stitch import CrossStitch, Split
 from neurocodec.tasks.networks.unet import UNet
@@ -31,7 +30,7 @@ BEST = "cross-stitch"
 
 def task(network: str = BEST) -> Task:
     """The task, by the network of that name."""
-    return Task(lambda: load(f"surface.{network}", NETWORKS[network]()), loss, measure, examples)
+    return Task(lambda: load(f"surface.{network}", NETWORKS[network]()), loss, measure, examples, show)
 
 
 def examples(folder: Path, part: str) -> list[Example]:
@@ -76,15 +75,29 @@ def loss(said: Tensor, labels: Tensor) -> Tensor:
     return total
 
 
-def measure(said: Sequence[Tensor], labels: Sequence[np.ndarray]) -> dict[str, float]:
+def measure(pairs: Iterable[Pair]) -> dict[str, float]:
     """Shares of normals within 22.5, 11.25 and 30 degrees, mean and median angle in degrees; mean relative error of depth."""
-    figures: dict[str, float] = {}
-    if said[0].shape[1] != OUTPUTS[1]:
-        pairs = [(F.normalize(s[0, :3], dim=0).permute(1, 2, 0).numpy(), label[..., :3]) for s, label in zip(said, labels, strict=True)]
-        angles = np.concatenate([np.degrees(np.arccos((a * b).sum(-1)[~np.isnan(b[..., 0])].clip(-1, 1))) for a, b in pairs])
-        figures |= {f"within_{limit}": float((angles < limit).mean()) for limit in (22.5, 11.25, 30)}
-        figures |= {"mean_angle": float(angles.mean()), "median_angle": float(np.median(angles))}
-    if said[0].shape[1] != OUTPUTS[0]:
-        off = [np.abs(np.exp(s[0, -1].numpy() - label[..., 3]) - 1) for s, label in zip(said, labels, strict=True)]
-        figures["relative_depth_error"] = float(np.mean(np.concatenate([o[~np.isnan(o)] for o in off])))
-    return figures
+    angles, errors, figures = [], [], {}
+    for said, label in pairs:
+        outputs = said[0].permute(1, 2, 0).numpy()
+        if outputs.shape[2] != OUTPUTS[1]:
+            normals = outputs[..., :3] / np.linalg.norm(outputs[..., :3], axis=2, keepdims=True).clip(1e-9)
+            cosine = (normals * label[..., :3]).sum(2)
+            angles.append(np.degrees(np.arccos(cosine[~np.isnan(cosine)].clip(-1, 1))))
+        if outputs.shape[2] != OUTPUTS[0]:
+            off = np.abs(np.exp(outputs[..., -1] - label[..., 3]) - 1)
+            errors.append(off[~np.isnan(off)])
+    if angles:
+        all_angles = np.concatenate(angles)
+        figures = {f"within_{limit}": float((all_angles < limit).mean()) for limit in (22.5, 11.25, 30)}
+        figures |= {"mean_angle": float(all_angles.mean()), "median_angle": float(np.median(all_angles))}
+    return figures | ({"relative_depth_error": float(np.concatenate(errors).mean())} if errors else {})
+
+
+def show(said: Tensor) -> np.ndarray:
+    """Normals as colours, or depths as grey."""
+    outputs = said[0].permute(1, 2, 0).numpy()
+    if outputs.shape[2] == OUTPUTS[1]:
+        return (255 * np.exp(-np.exp(outputs).clip(0) / 4)).astype(np.uint8).repeat(3, 2)
+    normals = outputs[..., :3] / np.linalg.norm(outputs[..., :3], axis=2, keepdims=True).clip(1e-9)
+    return (127.5 * (normals + 1)).astype(np.uint8)

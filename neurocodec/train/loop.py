@@ -46,7 +46,7 @@ class Pictures:
         self._schedule = schedule
         everything = data.load_photos(photos)
         self.photos, self.held_photos = _hold_out(everything)
-        self.held_photos = [_centre(p, 256) for p in self.held_photos if min(p.shape[:2]) >= 256]
+        self.held_photos = [centre(p, 256) for p in self.held_photos if min(p.shape[:2]) >= 256]
         thumbnails, self.held_thumbs = _hold_out(data.load_mosaics(thumbs))
         if self.photos:
             self.photos = data.with_halves(self.photos)
@@ -56,12 +56,12 @@ class Pictures:
         if not self.thumbs.size and not self.photos:
             raise NeurocodecError("no pictures to train on")
 
-    def batch(self, pixels: int) -> Tensor:
-        """A random batch of crops or of thumbnails of about that many pixels: uint8 (N, 3, S, S)."""
+    def batch(self, pixels: int) -> tuple[Tensor, ...]:
+        """A random batch of crops or of thumbnails of about that many pixels, uint8 (N, 3, S, S), and what else a loss takes."""
         if self._rng.random() < self.share:
-            return data.random_thumbs(self.thumbs, max(1, pixels // data.THUMB**2), self._rng)
+            return (data.random_thumbs(self.thumbs, max(1, pixels // data.THUMB**2), self._rng),)
         crop = self._schedule.crop
-        return data.random_crops(self.photos, crop, max(1, pixels // crop**2), self._rng)
+        return (data.random_crops(self.photos, crop, max(1, pixels // crop**2), self._rng),)
 
     def thumbnails(self, count: int) -> Tensor:
         """That many random thumbnails: uint8 (count, 3, 32, 32)."""
@@ -85,7 +85,8 @@ def _hold_out(pictures: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return [p for i, p in enumerate(pictures) if i % 64], [p for i, p in enumerate(pictures) if not i % 64]
 
 
-def _centre(p: np.ndarray, size: int) -> np.ndarray:
+def centre(p: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of a picture (H, W, 3)."""
     top, left = (p.shape[0] - size) // 2, (p.shape[1] - size) // 2
     return p[top : top + size, left : left + size]
 
@@ -98,7 +99,7 @@ def to_unit(x: Tensor, device: torch.device) -> Tensor:
 class Objective(Protocol):
     """What a kind of network is trained for and what its figures are."""
 
-    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor: ...
+    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor: ...
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]: ...
 
 
@@ -166,9 +167,9 @@ def train(
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate
-        x = to_unit(pictures.batch(schedule.batch_pixels), device)
+        x, *labels = pictures.batch(schedule.batch_pixels)
         with autocast:
-            loss = objective.loss(net, x, progress, rng)
+            loss = objective.loss(net, to_unit(x, device), progress, rng, *labels)
         net.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -184,7 +185,7 @@ def train(
 def _optimizers(net: nn.Module, schedule: Schedule) -> dict[str, torch.optim.Optimizer]:
     """By name; every parameter group has its `peak` rate."""
     kinds: dict[str, list[nn.Parameter]] = {"linear": [], "matrices": [], "others": []}
-    for name, p in net.named_parameters():
+    for name, p in ((name, p) for name, p in net.named_parameters() if p.requires_grad):
         matrix = schedule.muon_rate and p.ndim > 1 and min(len(p), p[0].numel()) > 1
         kinds["linear" if name.startswith(net.linear_parts) else "matrices" if matrix else "others"].append(p)
     rates = {"others": schedule.learning_rate, "linear": schedule.learning_rate * schedule.linear_rate}

@@ -48,16 +48,21 @@ class RateDistortion:
         Rounding passes gradients on unchanged; the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its
         place, or, without, of those rounded.
         """
-        height, width = x.shape[2:]
+        y, bits = self.coded(net, z, depth, noise, expected)
+        return self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth)
+
+    def coded(
+        self, net: nn.Module, z: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """What the pictures become, (N, 3, H, W), and their bits, (N,)."""
         depth = depth.view(-1, 1, 1, 1)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(z.device.type, enabled=False):
             steps = net.prior.steps(z, depth)
             rounded = z + (torch.round(z / steps) * steps - z).detach()
             bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(rounded, steps)
-        y = net.synthesis_transform(rounded + expected)[:, :, :height, :width].float()
-        return self.trade(x, y, bits, depth.flatten())
+        return net.synthesis_transform(rounded + expected).float(), bits
 
-    def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | float) -> Tensor:
+    def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int) -> Tensor:
         """Of each picture, (N,): its distortion, plus the bits that y takes at some depth; x, y: (N, 3, H, W) in [0, 1]."""
         if self.multiscale:
             single, multi = losses.ms_ssim(x, y)

@@ -20,6 +20,7 @@ from neurocodec.train import contexts
 from neurocodec.train.grow import grow
 from neurocodec.train.loop import CHECKPOINT, Objective, Pictures, Schedule, to_unit, train
 from neurocodec.train.rate_distortion import RateDistortion
+from neurocodec.train.task_loss import LabelledPictures, TaskLoss
 from neurocodec.train.unroll import Unroll
 
 _THUMBS = "thumbs:"
@@ -29,12 +30,15 @@ _TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 1_000
 def run(
     config: Path, data: list[str], out: Path, minutes: float, device: str, resume: bool, report: Callable[[dict], None]
 ) -> None:
-    """Train what `config` describes (TOML: architecture, terms, int8, weights, [network], [schedule], [objective]).
+    """Train what `config` describes (TOML: architecture, terms, int8, weights, task, sides, [network], [schedule],
+    [objective]).
 
     terms: under which the data may be used, for the model card. int8: whether large weights are written in 8 bits.
     weights: a file beside the configuration to start from, grown to the [network] settings where they ask for more, instead
     of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]: settings of
     `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
+    task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder.
+    sides: "encoder", so that the model itself decodes what the variant encodes, or "both".
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
     Raises NeurocodecError for a bad configuration or for data that is not there.
     """
@@ -46,13 +50,17 @@ def run(
         raise NeurocodecError("no CUDA device is here")
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     schedule = Schedule(**settings.get("schedule", {}))
-    objective = _objective(settings["architecture"])(**settings.get("objective", {}))
+    of_task = {"task": settings["task"]} if "task" in settings else {}
+    objective = _objective(settings)(**settings.get("objective", {}), **of_task)
     photos = [Path(p) for p in data if not p.startswith(_THUMBS)]
     thumbs = [Path(p.removeprefix(_THUMBS)) for p in data if p.startswith(_THUMBS)]
-    pictures = Pictures(photos, thumbs, schedule)
+    if isinstance(objective, TaskLoss):
+        pictures = LabelledPictures(objective.judge.examples(photos[0], "train"), schedule)
+    else:
+        pictures = Pictures(photos, thumbs, schedule)
     torch.manual_seed(schedule.seed)
     network = ARCHITECTURES[settings["architecture"]].network()
-    state = None
+    state, encoder_only = None, bool(of_task) and settings.get("sides", "encoder") == "encoder"
     if resume and (out / CHECKPOINT).exists():
         state = torch.load(out / CHECKPOINT, map_location=chosen)
         net = network(**state["config"])
@@ -61,18 +69,27 @@ def run(
         net = grow(net, net.config | settings.get("network", {}))
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
+    if encoder_only:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name.startswith(net.encoder_parts))
     trained, figures = train(net, objective, pictures, schedule, out, minutes, chosen, state, report)
     target = out / f"{config.stem}.safetensors"
-    tables = None
-    if isinstance(objective, RateDistortion):
-        photos = trained.of_photos and pictures.photos
-        some = pictures.crops(_TABLE_CROP, _TABLE_CROPS) if photos else pictures.thumbnails(_TABLE_THUMBS)
-        stacks = [to_unit(b, chosen) for b in some.split(16 if photos else 512)]
-        tables = contexts.fit(trained.prior, contexts.latents(trained, stacks), _TABLE_STEPS)
-    weights.save(trained, settings["architecture"], target, tables, settings.get("int8", False))
+    if encoder_only:
+        weights.save_encoder(trained, weights.find(config.parent / settings["weights"]), target)
+    else:
+        tables = _tables(trained, pictures, chosen) if isinstance(objective, RateDistortion) else None
+        weights.save(trained, settings["architecture"], target, tables, settings.get("int8", False))
     target.with_suffix(".toml").write_text(
         _card(config.stem, settings, trained, objective, pictures, schedule, chosen, figures)
     )
+
+
+def _tables(net: nn.Module, pictures: Pictures, device: torch.device) -> dict[str, torch.Tensor]:
+    """The entropy coder's, of training pictures."""
+    photos = net.of_photos and pictures.photos
+    some = pictures.crops(_TABLE_CROP, _TABLE_CROPS) if photos else pictures.thumbnails(_TABLE_THUMBS)
+    stacks = [to_unit(b, device) for b in some.split(16 if photos else 512)]
+    return contexts.fit(net.prior, contexts.latents(net, stacks), _TABLE_STEPS)
 
 
 def cost(net: nn.Module) -> dict[str, int | float]:
@@ -114,15 +131,19 @@ def _settings(config: Path) -> dict:
         raise NeurocodecError(f"{config} is not TOML: {error}") from None
     if settings.get("architecture") not in ARCHITECTURES:
         raise NeurocodecError(f"{config}: architecture must be one of {', '.join(ARCHITECTURES)}")
-    for table, kind in (("schedule", Schedule), ("objective", _objective(settings["architecture"]))):
+    if "task" in settings and "weights" not in settings:
+        raise NeurocodecError(f"{config}: a task's variant is one of a model whose weights are named")
+    for table, kind in (("schedule", Schedule), ("objective", _objective(settings))):
         unknown = set(settings.get(table, {})) - {f.name for f in fields(kind)}
         if unknown:
             raise NeurocodecError(f"{config}: unknown {table} settings {', '.join(sorted(unknown))}")
     return settings
 
 
-def _objective(architecture: str) -> type[Unroll] | type[RateDistortion]:
-    return Unroll if isinstance(ARCHITECTURES[architecture].layout, RawPasses) else RateDistortion
+def _objective(settings: dict) -> type[Unroll] | type[RateDistortion]:
+    if isinstance(ARCHITECTURES[settings["architecture"]].layout, RawPasses):
+        return Unroll
+    return TaskLoss if "task" in settings else RateDistortion
 
 
 def _card(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.tasks import Example, Task
@@ -17,7 +16,7 @@ _SCALES, _LIGHT = (0.75, 1.5), 0.25
 
 @dataclass(frozen=True)
 class TaskSchedule:
-    """learning_rate: at first. crop: pixels each way, 0: whole pictures. batch: pictures. decay: of weights."""
+    """learning_rate: at first. crop: pixels each way, where labels say something of pixels. batch: pictures. decay: of weights."""
 
     learning_rate: float = 0.05
     crop: int = 224
@@ -54,25 +53,26 @@ def train_network(
 
 def batch(examples: Sequence[Example], schedule: TaskSchedule, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Random pictures (N, 3, S, S) in [0, 1], and their labels, (N, ...)."""
-    some = [_augmented(examples[i], schedule.crop, rng) for i in rng.integers(len(examples), size=schedule.batch)]
+    some = [augmented(examples[i], schedule.crop, rng, _SCALES) for i in rng.integers(len(examples), size=schedule.batch)]
     x, labels = (torch.from_numpy(np.stack(parts)) for parts in zip(*some, strict=True))
     x = x.permute(0, 3, 1, 2).float().div_(255) * torch.from_numpy(rng.uniform(1 - _LIGHT, 1 + _LIGHT, (len(x), 3, 1, 1))).float()
     return x.clamp_(0, 1).contiguous(memory_format=torch.channels_last), labels
 
 
-def _augmented(example: Example, crop: int, rng: np.random.Generator) -> Example:
-    """A crop of a picture and of what its label says of these pixels, at a random scale; of one without crop, shifted a little."""
+def augmented(example: Example, crop: int, rng: np.random.Generator, scales: tuple[float, float] = (1, 1)) -> Example:
+    """A crop of a picture and of what its label says of these pixels, at a random scale, mirrored or not.
+
+    One whose label says nothing of pixels is whole, shifted by a few of them.
+    """
     picture, label = example
-    if label.ndim and crop:
-        # A larger or smaller window, of which rows and columns are repeated or left out, is the same for picture and label.
-        side = min(round(crop / rng.uniform(*_SCALES)), *picture.shape[:2])
+    if label.ndim:
+        # Of a larger or smaller window, rows and columns are left out or repeated, the same for picture and label.
+        side = min(round(crop / rng.uniform(*scales)), *picture.shape[:2])
         top, left = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
-        at = (np.arange(crop) + 0.5) * side / crop
-        rows, columns = (top + at).astype(int)[:, None], (left + at).astype(int)
-        picture, label = picture[rows, columns], label[rows, columns]
+        at = ((np.arange(crop) + 0.5) * side / crop).astype(int)
+        picture, label = picture[(top + at)[:, None], left + at], label[(top + at)[:, None], left + at]
     else:
-        shift = rng.integers(-4, 5, 2)
-        picture = np.roll(picture, shift, (0, 1))
+        picture = np.roll(picture, rng.integers(-4, 5, 2), (0, 1))
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
         label = _mirrored(label) if label.ndim else label

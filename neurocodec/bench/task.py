@@ -1,0 +1,185 @@
+"""A task's figures against bytes: what its network makes of pictures that codecs have written, and that were read back."""
+
+import csv
+import io
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
+from neurocodec import images, tasks
+from neurocodec.bench import report
+from neurocodec.bench.measure import Codec
+from neurocodec.bench.protocols import PROTOCOLS, THUMB_SIDE
+from neurocodec.errors import NeurocodecError
+from neurocodec.tasks import Example, Pair, Task
+
+RATES = ("0.02", "0.03", "0.045", "0.0625", "0.09", "0.125", "0.18", "0.25", "0.5")  # bits per pixel of large pictures
+WITHIN = (0.02, 0.03, 0.05)  # of the figure for uncompressed pictures
+SHOWN_BPP = 0.1  # of the sheet
+
+
+def run(
+    folder: Path,
+    name: str,
+    codecs: str | None,
+    outputs: Mapping[str, Path | None],
+    progress: Callable[[int, int], None] | None = None,
+) -> report.Result:
+    """Measure codecs by a task's test pictures, and write what is asked for, as `bench.run.run` does.
+
+    Raises NeurocodecError for a task or codecs that are not there.
+    """
+    from neurocodec.bench.run import prepare, select, write
+
+    task = tasks.find(name)
+    examples = task.examples(folder, "test")
+    if not examples:
+        raise NeurocodecError(f"{folder} has no test pictures for task {name}")
+    rules = PROTOCOLS["thumbs" if max(examples[0].picture.shape[:2]) <= THUMB_SIDE else "photos"]
+    chosen = select(codecs, rules, None if rules is PROTOCOLS["thumbs"] else RATES)
+    files = {kind: path for kind, path in outputs.items() if path is not None}
+    prepare(files)
+    network, sheet = task.network().eval(), _Sheet(task, examples[len(examples) // 2])
+    uncompressed = task.measure(_pairs(network, (e.picture for e in examples), examples))
+    sheet.add("uncompressed", 0.0, examples[len(examples) // 2].picture, network)
+    entries = []
+    for codec in chosen:
+        with tempfile.TemporaryDirectory() as scratch:
+            sizes = _coded(codec, examples, Path(scratch), lambda done: progress and progress(done, len(examples)))
+            points = []
+            for setting, each in sizes.items():
+                decoded = [Path(scratch) / f"{setting}-{i}.npy" for i in range(len(examples))]
+                bpp = float(np.mean([8 * size / e.picture[..., 0].size for size, e in zip(each, examples, strict=True)]))
+                figures = task.measure(_pairs(network, map(np.load, decoded), examples))
+                points.append({"setting": setting, "bytes": round(float(np.mean(each)), 2), "bpp": round(bpp, 5), **figures})
+                sheet.add(codec.name, bpp, np.load(decoded[len(examples) // 2]), network)
+        points.sort(key=lambda point: point["bytes"])
+        entries.append({"codec": codec.name, "points": points, "keeps": _keeps(points, uncompressed)})
+    result = {
+        "protocol": "task", "task": name, "pictures": len(examples), "uncompressed": uncompressed,
+        "rivals": [codec.name for codec in chosen if codec.kind != "model"], "fixed": [], "summary": entries,
+    }  # fmt: skip
+    contents: dict[str, Callable[[str], bytes]] = {
+        "json": lambda suffix: report.to_json(result),
+        "csv": lambda suffix: _csv(entries),
+        "plot": lambda suffix: _plot(result, suffix),
+        "sheet": lambda suffix: images.encode_image(sheet.draw(), suffix),
+    }
+    for kind, path in files.items():
+        write(path, contents[kind](path.suffix))
+    return result
+
+
+def _pairs(network: nn.Module, pictures: Iterator[np.ndarray], examples: Sequence[Example]) -> Iterator[Pair]:
+    for picture, example in zip(pictures, examples, strict=True):
+        yield _said(network, picture), example.label
+
+
+@torch.no_grad()
+def _said(network: nn.Module, picture: np.ndarray) -> torch.Tensor:
+    """What the network says of a picture, uint8 (H, W, 3): (1, ...)."""
+    return network(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255).float()
+
+
+def _coded(codec: Codec, examples: Sequence[Example], folder: Path, report: Callable[[int], Any]) -> dict[str, list[int]]:
+    """Bytes by setting of each picture; what it decodes to lies in SETTING-NUMBER.npy."""
+    sizes: dict[str, list[int]] = {}
+    for number, example in enumerate(examples):
+        for file in codec.files(Image.fromarray(example.picture)):
+            (folder / "file").write_bytes(file.data)
+            shown = file.decode((folder / "file").read_bytes())
+            np.save(folder / f"{file.setting}-{number}.npy", np.asarray(shown.convert("RGB")))
+            sizes.setdefault(file.setting, []).append(file.size)
+        report(number + 1)
+    return sizes
+
+
+def _keeps(points: Sequence[dict[str, Any]], uncompressed: Mapping[str, float]) -> dict[str, float | None]:
+    """Bytes from which on the first figure stays within so much of that of uncompressed pictures.
+
+    Interpolated in the logarithm of bytes; None where the last point falls short, or none does: then the codec was not measured there.
+    """
+    key = next(iter(uncompressed))
+    found: dict[str, float | None] = {}
+    for within in WITHIN:
+        short = [i for i, point in enumerate(points) if point[key] < uncompressed[key] - within]
+        found[str(within)] = None
+        if short and short[-1] + 1 < len(points):
+            low, high = points[short[-1]], points[short[-1] + 1]
+            share = (uncompressed[key] - within - low[key]) / (high[key] - low[key])
+            found[str(within)] = round(math.exp((1 - share) * math.log(low["bytes"]) + share * math.log(high["bytes"])), 1)
+    return found
+
+
+def table(result: report.Result) -> str:
+    """In Markdown: bytes that keep the first figure within some distance of uncompressed pictures', and ratios to a rival's."""
+    key = next(iter(result["uncompressed"]))
+    head = ["codec", *(f"bytes within {within} of {key} {result['uncompressed'][key]:.3f}" for within in WITHIN)]
+    lines = [head, ["---"] * len(head)]
+    first = result["summary"][0]["keeps"]
+    for entry in result["summary"]:
+        cells = []
+        for within, size in entry["keeps"].items():
+            ratio = f" (x{first[within] / size:.1f} fewer)" if size and first[within] and entry is not result["summary"][0] else ""
+            cells.append("-" if size is None else f"{size:.0f}{ratio}")
+        lines.append([entry["codec"], *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _csv(entries: Sequence[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    rows = [{"codec": entry["codec"], **point} for entry in entries for point in entry["points"]]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _plot(result: report.Result, suffix: str) -> bytes:
+    drawn, key = report.figure(suffix, (9, 6)), next(iter(result["uncompressed"]))
+    axes = drawn.add_subplot()
+    axes.axhline(result["uncompressed"][key], color="grey", linewidth=0.8)
+    for entry in result["summary"]:
+        dashed = "--" if entry["codec"] in result["rivals"] else "-"
+        axes.plot(*zip(*((p["bytes"], p[key]) for p in entry["points"]), strict=True), dashed, marker="o", label=entry["codec"])
+    axes.set_xscale("log")
+    axes.set(xlabel="bytes, mean", ylabel=key, title=f"{result['task']}: {result['pictures']} pictures")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format=suffix.removeprefix("."), dpi=120)
+    return buffer.getvalue()
+
+
+class _Sheet:
+    """One picture as the codecs show it at about one rate, and what the network says of it."""
+
+    def __init__(self, task: Task, example: Example):
+        self._task, self._example = task, example
+        self._best: dict[str, tuple[float, list[Image.Image]]] = {}
+
+    def add(self, codec: str, bpp: float, picture: np.ndarray, network: nn.Module) -> None:
+        """Take note of a picture, of each codec the one that is nearest to the rate."""
+        far = abs(math.log(max(bpp, 1e-9) / SHOWN_BPP))
+        if codec not in self._best or far < self._best[codec][0]:
+            said = [self._task.show(_said(network, picture))] if self._task.show else []
+            self._best[codec] = far, [Image.fromarray(shown) for shown in (picture, *said)]
+            self._best[codec][1][0].info["bpp"] = bpp
+
+    def draw(self) -> Image.Image:
+        """A line for each codec: name and rate, picture, what is said."""
+        height, width = self._example.picture.shape[:2]
+        line = height + report.CAPTION
+        drawn = Image.new("RGB", (2 * width + report.GAP, line * len(self._best)), "white")
+        for row, (codec, (_, shown)) in enumerate(self._best.items()):
+            ImageDraw.Draw(drawn).text((2, row * line + 2), f"{codec}, {shown[0].info['bpp']:.3f} bpp", fill="black")
+            for column, image in enumerate(shown):
+                drawn.paste(image, (column * (width + report.GAP), row * line + report.CAPTION))
+        return drawn

@@ -1,0 +1,65 @@
+"""The objective of a task's variant: rate and distortion, and what the task's network loses by the codec."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurocodec import tasks
+from neurocodec.tasks import Example, Task
+from neurocodec.train.loop import Pictures, Schedule, centre
+from neurocodec.train.rate_distortion import RateDistortion, pad
+from neurocodec.train.task_network import augmented
+
+
+@dataclass(frozen=True)
+class TaskLoss(RateDistortion):
+    """Loss = that of `RateDistortion` + share * the task's; the task's network, which is frozen, sees decoded pictures."""
+
+    figures: ClassVar[str] = RateDistortion.figures
+    task: str = ""  # as `tasks.find` takes it
+    share: float = 0.1
+
+    @cached_property
+    def judge(self) -> Task:
+        """The task."""
+        return tasks.find(self.task)
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        return self.judge.network().eval().requires_grad_(False)
+
+    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor:
+        """A scalar; x: (N, 3, H, W) in [0, 1]; labels: (N, ...), as the task's loss takes them."""
+        depth = torch.from_numpy(rng.random(len(x)) * self.deepest).float().to(x.device)
+        z = net.analysis_transform(pad(x, net.stride)).float()
+        y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
+        y = y[:, :, : x.shape[2], : x.shape[3]]
+        lost = self.judge.loss(self._network.to(x.device)(y.clamp(0, 1)), labels[0].to(x.device))
+        return self.trade(x, y, bits, depth).mean() + self.share * lost
+
+
+class LabelledPictures(Pictures):
+    """A task's training pictures; one in 16 is held out."""
+
+    def __init__(self, examples: Sequence[Example], schedule: Schedule):
+        self._rng = np.random.default_rng(schedule.seed)
+        self._schedule, self._examples = schedule, [e for i, e in enumerate(examples) if i % 16]
+        held = [e.picture for i, e in enumerate(examples) if not i % 16]
+        pixels = examples[0].label.ndim > 0
+        everything = [e.picture for e in self._examples]
+        side = min(256, *(n // 32 * 32 for n in examples[0].picture.shape[:2]))
+        self.photos, self.held_photos = (everything, [centre(p, side) for p in held]) if pixels else ([], [])
+        self.thumbs, self.held_thumbs = (np.empty(0, np.uint8), []) if pixels else (np.stack(everything), held)
+
+    def batch(self, pixels: int) -> tuple[Tensor, ...]:
+        """Random crops or thumbnails of about that many pixels, uint8 (N, 3, S, S), and their labels."""
+        crop = self._schedule.crop if self.photos else self.thumbs.shape[1]
+        chosen = self._rng.integers(len(self._examples), size=max(1, pixels // crop**2))
+        some = [augmented(self._examples[i], crop, self._rng) for i in chosen]
+        x, labels = (torch.from_numpy(np.stack(parts)) for parts in zip(*some, strict=True))
+        return x.permute(0, 3, 1, 2), labels
