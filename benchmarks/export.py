@@ -17,7 +17,12 @@ import neurocodec
 from neurocodec import metrics, weights
 from neurocodec._batch import pictures_in
 
-OPTIONS = {"int8": (True, 0.0), "int8, pruned 1 %": (True, 0.01), "int8, pruned 5 %": (True, 0.05), "int8, pruned 20 %": (True, 0.2)}
+OPTIONS = {
+    "int8": (True, 0.0),
+    "int8, pruned 1 %": (True, 0.01),
+    "int8, pruned 5 %": (True, 0.05),
+    "int8, pruned 20 %": (True, 0.2),
+}
 
 
 def measured(model: str, pictures: list[np.ndarray], bpp: float) -> dict[str, float]:

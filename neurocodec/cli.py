@@ -305,7 +305,9 @@ def train(config, data, out, minutes, device, resume):
 @click.argument("model")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
 @click.option("--int8", is_flag=True, help="Large layers in 8 bits.")
-@click.option("--prune", type=Number(0, 1, max_open=True), default=0.0, metavar="SHARE", help="Outputs of large layers to leave out.")
+@click.option(
+    "--prune", type=Number(0, 1, max_open=True), default=0.0, metavar="SHARE", help="Outputs of large layers to leave out."
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
 def export(model, out, int8, prune, force):
     """Write a model's weights, and its card, to a smaller file, which is a model of its own."""
@@ -326,7 +328,9 @@ def export(model, out, int8, prune, force):
 @click.option("--name", required=True, help="What the variant is called.")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
 @click.option("--moving", is_flag=True, help="The camera shakes or pans a little.")
-@click.option("--minutes", type=Number(0), default=0.0, help="To tune the network for: most useful where no two frames are alike.")
+@click.option(
+    "--minutes", type=Number(0), default=0.0, help="To tune the network for: most useful where no two frames are alike."
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing file.")
 def adapt(frames, model, name, out, moving, minutes, force):
     """Make a variant of a model for the camera that took these frames: files, or folders of them.

@@ -241,7 +241,9 @@ def save_encoder(net: Any, decoder: Model, path: Path) -> None:
     """Write a task's variant: a network's analysis transform, fp16, for the decoder of a model."""
     from safetensors.torch import save as serialize
 
-    tensors = {name: w.detach().cpu().half().contiguous() for name, w in net.state_dict().items() if name.startswith(net.encoder_parts)}
+    tensors = {
+        name: w.detach().cpu().half().contiguous() for name, w in net.state_dict().items() if name.startswith(net.encoder_parts)
+    }
     metadata = {"architecture": decoder.architecture.name, "decoder": f"{decoder.fingerprint:04x}"}
     write_atomically(path, serialize(tensors, metadata))
 

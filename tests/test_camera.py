@@ -12,7 +12,6 @@ import neurocodec
 from neurocodec import images, metrics, weights
 from neurocodec.cli import main
 from neurocodec.models.spatial_transformer import identity, refined, sample
-from neurocodec.scene import moved
 from neurocodec.train import adapt
 
 
@@ -157,7 +156,9 @@ def test_a_bench_of_a_camera_counts_its_frames(variant, photos, tmp_path):
     summary = {entry["codec"]: entry for entry in json.loads(result.stdout)["summary"]}
     for name, entry in summary.items():
         for at in entry["camera"]:
-            assert at["bytes_per_frame"] is None or at["bytes_per_hour"] == pytest.approx(3600 * at["bytes_per_frame"], rel=0.01)
+            assert at["bytes_per_frame"] is None or at["bytes_per_hour"] == pytest.approx(
+                3600 * at["bytes_per_frame"], rel=0.01
+            )
         assert ("variant_bytes" in entry) == (name == variant)
 
 

@@ -298,7 +298,9 @@ def _camera(curve: Curve, pixels: float) -> list[dict[str, Any]]:
         at = decibels(quality)
         reached = qualities[0] <= at <= qualities[-1]
         size = pixels / 8 * math.exp(np.interp(at, qualities, np.log(rates))) if reached else None
-        found.append({"ms_ssim": quality, "bytes_per_frame": size and round(size, 1), "bytes_per_hour": size and round(HOUR * size)})
+        found.append(
+            {"ms_ssim": quality, "bytes_per_frame": size and round(size, 1), "bytes_per_hour": size and round(HOUR * size)}
+        )
     return found
 
 

@@ -53,7 +53,7 @@ def run(
     for codec in chosen:
         with tempfile.TemporaryDirectory() as scratch:
             sizes = _coded(codec, examples, Path(scratch), lambda done: progress and progress(done, len(examples)))
-            points = []
+            points: list[dict[str, Any]] = []
             for setting, each in sizes.items():
                 decoded = [Path(scratch) / f"{setting}-{i}.npy" for i in range(len(examples))]
                 bpp = float(np.mean([8 * size / e.picture[..., 0].size for size, e in zip(each, examples, strict=True)]))
@@ -127,7 +127,9 @@ def table(result: report.Result) -> str:
     for entry in result["summary"]:
         cells = []
         for within, size in entry["keeps"].items():
-            ratio = f" (x{first[within] / size:.1f} fewer)" if size and first[within] and entry is not result["summary"][0] else ""
+            ratio = (
+                f" (x{first[within] / size:.1f} fewer)" if size and first[within] and entry is not result["summary"][0] else ""
+            )
             cells.append("-" if size is None else f"{size:.0f}{ratio}")
         lines.append([entry["codec"], *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

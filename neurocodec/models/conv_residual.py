@@ -32,7 +32,9 @@ class ConvResidual(Residual):
     def __init__(self, fine: int = 64, coarse: int = 128, block: str | None = None):
         """Channels at 1/2 (the decoder has half as many) and at 1/4 of the picture's size; block: the name of one for each of these
         maps. Raises NeurocodecError for a name that is not there."""
-        super().__init__(lambda: _encoder(fine, coarse, self.bits, block), lambda: _decoder(fine // 2, coarse, self.bits, block))
+        super().__init__(
+            lambda: _encoder(fine, coarse, self.bits, block), lambda: _decoder(fine // 2, coarse, self.bits, block)
+        )
         self.config = {"fine": fine, "coarse": coarse, "block": block}
 
     @property

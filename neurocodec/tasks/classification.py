@@ -13,11 +13,12 @@ from neurocodec.tasks.networks.classifier import Classifier
 from neurocodec.train.data import load_mosaics
 
 CLASSES = 10
+NETWORKS = {"residual": lambda: Classifier(CLASSES)}
 
 
-def task() -> Task:
-    """The task, by the trained classifier."""
-    return Task(lambda: load("classification", Classifier(CLASSES)), loss, measure, examples)
+def task(network: str = "residual") -> Task:
+    """The task, by the network of that name."""
+    return Task(lambda: load(f"classification.{network}", NETWORKS[network]()), loss, measure, examples)
 
 
 def examples(folder: Path, part: str) -> list[Example]:

@@ -36,7 +36,13 @@ Report = Callable[[int, int], None]
 
 
 def adapt(
-    frames: Sequence[Path], model: str, name: str, out: Path, moving: bool = False, minutes: float = 0, report: Report | None = None
+    frames: Sequence[Path],
+    model: str,
+    name: str,
+    out: Path,
+    moving: bool = False,
+    minutes: float = 0,
+    report: Report | None = None,
 ) -> None:
     """Write a variant of a model for the camera that took these frames, at least FEWEST, of which at most MOST are looked at.
 

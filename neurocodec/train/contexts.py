@@ -22,9 +22,7 @@ def latents(net: nn.Module, batches: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts).clamp(-LARGEST, LARGEST)
 
 
-def fit(
-    prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: int = 0, seed: int = 0
-) -> dict[str, Tensor]:
+def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: int = 0, seed: int = 0) -> dict[str, Tensor]:
     """Tensors that `Tables.read` reads, fitted to latents in `steps` steps on random planes of random pictures.
 
     tops: planes of each channel, int (C,), if not just those that the latents need. maps: how many to make of what is the same in
@@ -94,7 +92,9 @@ class Expected(nn.Module):
         kernel = whole["around"].view(len(self.around), 3, 3, -1).permute(0, 3, 1, 2)
         nearby = _floor(F.conv2d(here, kernel, whole["nearby"], padding=1) * 2.0 ** -whole["shifts"][1]).clamp(0, BRIGHTEST)
         both = torch.cat([here, nearby], 1)
-        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + (whole["base"][plane, told][:, None, None] + of_channels[told])
+        index = torch.einsum("ch,nhyx->ncyx", whole["told"][told], both) + (
+            whole["base"][plane, told][:, None, None] + of_channels[told]
+        )
         index = _floor(index * 2.0 ** -whole["shifts"][2])
         index = index + (index.clamp(0, INDICES - 1) - index).detach()
         mine = value[:, told]

@@ -16,7 +16,7 @@ from neurocodec import weights
 from neurocodec.errors import NeurocodecError
 from neurocodec.models import ARCHITECTURES
 from neurocodec.payload import RawPasses
-from neurocodec.train import contexts
+from neurocodec.train import contexts, task_network
 from neurocodec.train.grow import grow
 from neurocodec.train.loop import CHECKPOINT, Objective, Pictures, Schedule, to_unit, train
 from neurocodec.train.rate_distortion import RateDistortion
@@ -39,6 +39,7 @@ def run(
     `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder.
     sides: "encoder", so that the model itself decodes what the variant encodes, or "both".
+    task_network: instead of all but the schedule, to train a task's own network of that name (`task_network.py`).
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
     Raises NeurocodecError for a bad configuration or for data that is not there.
     """
@@ -46,6 +47,8 @@ def run(
     for path in data:
         if not Path(path.removeprefix(_THUMBS)).exists():
             raise NeurocodecError(f"no data at {path}")
+    if "task_network" in settings:
+        return task_network.run(config.stem, settings, Path(data[0]), out, minutes, report)
     if device == "cuda" and not torch.cuda.is_available():
         raise NeurocodecError("no CUDA device is here")
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -54,6 +57,7 @@ def run(
     objective = _objective(settings)(**settings.get("objective", {}), **of_task)
     photos = [Path(p) for p in data if not p.startswith(_THUMBS)]
     thumbs = [Path(p.removeprefix(_THUMBS)) for p in data if p.startswith(_THUMBS)]
+    pictures: Pictures
     if isinstance(objective, TaskLoss):
         pictures = LabelledPictures(objective.judge.examples(photos[0], "train"), schedule)
     else:
@@ -129,6 +133,8 @@ def _settings(config: Path) -> dict:
         settings = tomllib.loads(config.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NeurocodecError(f"{config} is not TOML: {error}") from None
+    if "task_network" in settings:
+        return settings
     if settings.get("architecture") not in ARCHITECTURES:
         raise NeurocodecError(f"{config}: architecture must be one of {', '.join(ARCHITECTURES)}")
     if "task" in settings and "weights" not in settings:

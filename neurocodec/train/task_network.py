@@ -1,14 +1,22 @@
 """Trains the network of a task, by itself: SGD with momentum, a rate in steps, pictures scaled, cropped, mirrored and lit at random."""
 
+import importlib
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from neurocodec import images, tasks
+from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Task
+from neurocodec.tasks.networks import stored
 
 _STEPS = (0.6, 0.85)  # shares of the time after which the learning rate falls to a tenth
 _SCALES, _LIGHT = (0.75, 1.5), 0.25
@@ -25,8 +33,54 @@ class TaskSchedule:
     seed: int = 0
 
 
+def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report: Callable[[dict], None]) -> None:
+    """Train what a configuration describes (task; task_network: its name in the task's NETWORKS; start: a trained one whose weights
+    it starts with, where they fit; terms; [schedule]: settings of `TaskSchedule`), measure it, and write weights and a card.
+
+    Raises NeurocodecError for names and settings that are not there.
+    """
+    module = importlib.import_module(tasks.TASKS[settings["task"]].partition(":")[0])
+    if settings["task_network"] not in module.NETWORKS:
+        raise NeurocodecError(f"no network {settings['task_network']!r}; there are {', '.join(module.NETWORKS)}")
+    task, schedule = module.task(settings["task_network"]), TaskSchedule(**settings.get("schedule", {}))
+    torch.manual_seed(schedule.seed)
+    net = module.NETWORKS[settings["task_network"]]()
+    if "start" in settings:
+        known, mine = stored(settings["start"]), net.state_dict()
+        net.load_state_dict({k: v for k, v in known.items() if k in mine and mine[k].shape == v.shape}, strict=False)
+    examples = task.examples(data, "train")
+    net = train_network(net, task, examples, schedule, minutes, report)
+    with torch.no_grad():
+        figures = task.measure((net(_picture(e.picture[None])), e.label) for e in task.examples(data, "test"))
+    report({"test": figures})
+    out.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    images.write_atomically(out / f"{name}.safetensors", serialize(tensors))
+    said = {
+        "task": settings["task"],
+        "network": settings["task_network"],
+        "minutes": minutes,
+        "start": settings.get("start", ""),
+    }
+    tables = {
+        "network": {**said, "parameters": sum(p.numel() for p in net.parameters()), "made": date.today().isoformat()},
+        "data": {"pictures": len(examples), "terms": settings.get("terms", "not stated")},
+        "schedule": asdict(schedule),
+        "test": figures,
+    }
+    text = "\n".join(
+        f"[{title}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items()) for title, table in tables.items()
+    )
+    (out / f"{name}.toml").write_text(text)
+
+
 def train_network(
-    net: nn.Module, task: Task, examples: Sequence[Example], schedule: TaskSchedule, minutes: float, report: Callable[[dict], None]
+    net: nn.Module,
+    task: Task,
+    examples: Sequence[Example],
+    schedule: TaskSchedule,
+    minutes: float,
+    report: Callable[[dict], None],
 ) -> nn.Module:
     """Train for `minutes`; the network, in evaluation mode."""
     torch.manual_seed(schedule.seed)
@@ -55,8 +109,13 @@ def batch(examples: Sequence[Example], schedule: TaskSchedule, rng: np.random.Ge
     """Random pictures (N, 3, S, S) in [0, 1], and their labels, (N, ...)."""
     some = [augmented(examples[i], schedule.crop, rng, _SCALES) for i in rng.integers(len(examples), size=schedule.batch)]
     x, labels = (torch.from_numpy(np.stack(parts)) for parts in zip(*some, strict=True))
-    x = x.permute(0, 3, 1, 2).float().div_(255) * torch.from_numpy(rng.uniform(1 - _LIGHT, 1 + _LIGHT, (len(x), 3, 1, 1))).float()
+    x = _picture(x.numpy()) * torch.from_numpy(rng.uniform(1 - _LIGHT, 1 + _LIGHT, (len(x), 3, 1, 1))).float()
     return x.clamp_(0, 1).contiguous(memory_format=torch.channels_last), labels
+
+
+def _picture(pictures: np.ndarray) -> Tensor:
+    """uint8 (N, H, W, 3) as (N, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 def augmented(example: Example, crop: int, rng: np.random.Generator, scales: tuple[float, float] = (1, 1)) -> Example:

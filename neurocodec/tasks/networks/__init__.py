@@ -1,6 +1,7 @@
 """Networks that look at pictures, one file an idea; trained weights lie in `models/tasks/`."""
 
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from neurocodec import weights
 from neurocodec.errors import ModelError
@@ -8,10 +9,13 @@ from neurocodec.errors import ModelError
 
 def load(name: str, network: nn.Module) -> nn.Module:
     """A network with the trained weights of that name, in evaluation mode. Raises ModelError when they are not here."""
-    from safetensors.torch import load_file
+    network.load_state_dict(stored(name))
+    return network.eval().requires_grad_(False)
 
+
+def stored(name: str) -> dict[str, Tensor]:
+    """The trained weights of that name. Raises ModelError when they are not here."""
     path = weights.directory() / "tasks" / f"{name}.safetensors"
     if not path.is_file():
         raise ModelError(f"no weights for task network {name!r}")
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
-    return network.eval().requires_grad_(False)
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}

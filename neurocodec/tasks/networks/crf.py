@@ -15,7 +15,14 @@ class CRF(nn.Module):
     """A network's scores (N, K, H, W), made more consistent; pictures (N, 3, H, W) in [0, 1]."""
 
     def __init__(
-        self, network: nn.Module, appearance: float = 4.0, smoothness: float = 2.0, far: float = 0.1, near: float = 0.02, alike: float = 0.08, rounds: int = 5
+        self,
+        network: nn.Module,
+        appearance: float = 4.0,
+        smoothness: float = 2.0,
+        far: float = 0.1,
+        near: float = 0.02,
+        alike: float = 0.08,
+        rounds: int = 5,
     ):
         """appearance, smoothness: weights of what is heard from places alike and near, and from those near. far, near: standard
         deviations of both in shares of the picture's height; alike: that of colours, in [0, 1]."""

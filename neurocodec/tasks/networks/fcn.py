@@ -22,7 +22,9 @@ class FCN(nn.Module):
         """skips: of how many shallower maps the scores are added: 0 for FCN-32s, 1 for FCN-16s, 2 for FCN-8s."""
         super().__init__()
         self.encoder = Encoder()
-        self.head = nn.Sequential(convolution(WIDTHS[4], 2 * WIDTHS[4]), nn.Dropout2d(0.3), nn.Conv2d(2 * WIDTHS[4], classes, 1))
+        self.head = nn.Sequential(
+            convolution(WIDTHS[4], 2 * WIDTHS[4]), nn.Dropout2d(0.3), nn.Conv2d(2 * WIDTHS[4], classes, 1)
+        )
         self.scores = nn.ModuleList(nn.Conv2d(WIDTHS[3 - i], classes, 1) for i in range(skips))
         self.twice = nn.ModuleList(enlarging(classes, 2) for _ in range(skips))
         self.last = enlarging(classes, 32 >> skips)

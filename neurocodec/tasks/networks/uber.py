@@ -49,6 +49,8 @@ def backward(net: Uber, x: Tensor, labels: Mapping[str, Tensor], losses: Losses,
         value = losses[name](checkpoint(net.heads[name], leaves, use_reentrant=False), label)
         value.backward()
         found[name] = value.item()
-    pairs = [(m, leaf.grad) for at, at_leaf in zip(seen, leaves, strict=True) for m, leaf in zip(at[:2], at_leaf[:2], strict=True)]
+    pairs = [
+        (m, leaf.grad) for at, at_leaf in zip(seen, leaves, strict=True) for m, leaf in zip(at[:2], at_leaf[:2], strict=True)
+    ]
     torch.autograd.backward(*zip(*((m, g) for m, g in pairs if g is not None), strict=True))
     return found
