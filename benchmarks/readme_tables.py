@@ -112,7 +112,38 @@ def paper() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"photos": photos, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper}
+KINDS = {"still": "", "shaken": ", shaken", "foreign": ", other pictures"}
+
+
+def cameras() -> str:
+    """By how much a camera's variant takes fewer bytes, and what its frames take an hour at MS-SSIM 0.95."""
+    rows = ["| MS-SSIM 0.90 to 0.99 | to `photo` | to JPEG | WebP | AVIF | MB an hour: `photo` | variant | file, bytes |"]
+    rows.append("|---" * 8 + "|")
+    for camera, of in json.loads((RESULTS / "cameras.json").read_text()).items():
+        for kind, title in KINDS.items():
+            for name in ("variant", "transformer") if kind in of else ():
+                if name in of[kind]:
+                    rates = [of[kind][name]["bd_rate_ms_ssim"].get(rival) for rival in ("photo", "jpeg", "webp", "avif")]
+                    hours = [of[kind][codec]["camera"][1]["bytes_per_hour"] for codec in ("photo", name)]
+                    cells = ["-" if rate is None else f"{rate:+.0f} %" for rate in rates]
+                    cells += ["-" if hour is None else f"{hour / 1e6:.2f}" for hour in hours]
+                    with_moves = ", `--moving`" if name == "transformer" else ""
+                    size = f"{of['variant_bytes']:,}" if kind == "still" else ""
+                    rows.append("| " + " | ".join([f"{camera}{title}{with_moves}", *cells, size]) + " |")
+    return "\n".join(rows)
+
+
+def blocks() -> str:
+    """Networks that differ in nothing but their blocks, best first."""
+    table = json.loads((RESULTS / "blocks.json").read_text())
+    rows = ["| block | paper | SSIM at 64 bytes | parameters | kMAC per pixel | ms |", "|---" * 6 + "|"]
+    for name, of in sorted(table["rows"].items(), key=lambda item: -item[1]["ssim"]):
+        cells = [f"`{name}`", of["paper"], f"{of['ssim']:.3f}", f"{of['parameters'] / 1e6:.2f} M", of["kmac_per_pixel"], f"{of['ms']:.0f}"]
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(rows)
+
+
+TABLES = {"photos": photos, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper, "cameras": cameras, "blocks": blocks}
 
 
 def filled(readme: str) -> str:

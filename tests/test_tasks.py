@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,29 @@ def test_bytes_that_keep_a_figure():
     kept = _keeps(points, {"right": 0.9, "other": 1.0})
     assert kept["0.05"] == pytest.approx(200 * 2**0.5, abs=0.1)
     assert _keeps(points[1:], {"right": 0.8})["0.02"] is None and _keeps(points, {"right": 1.0})["0.02"] is None
+
+
+def test_the_readme_s_task(tmp_path, monkeypatch):
+    """What the README shows is followed, with data that is tiny."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    section = readme[readme.index("**For a task.**") :]
+    code, config = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("python", "toml"))
+    assert len(code.splitlines()) <= 30
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("cracks.py").write_text(code)
+    Path("photo.cracks.toml").write_text(config + "[schedule]\nbatch_pixels = 8192\ncrop = 64\nsteps = 2\n")
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 2, 1))
+    torch.save(net.state_dict(), "cracks.pt")
+    for part, count in (("train", 18), ("test", 2)):
+        Path("cracks", part).mkdir(parents=True)
+        for number in range(count):
+            picture = np.random.default_rng(number).integers(0, 256, (176, 192, 3), np.uint8)
+            Image.fromarray(picture).save(f"cracks/{part}/{number:02}.jpg")
+            Image.fromarray((picture[..., 0] > 128).astype(np.uint8)).save(f"cracks/{part}/{number:02}.mask.png")
+            Image.fromarray(picture).save("wall.jpg")
+    for line in re.search(r"```\n(neurocodec train photo.cracks.*?)```", section, re.DOTALL)[1].splitlines():
+        result = CliRunner().invoke(main, line.split()[1:])
+        assert result.exit_code == 0, (line, result.output)
+    assert "within 0.02 of accuracy" in result.output
+    assert neurocodec.decode(Path("wall.nci").read_bytes()).size == (192, 176)

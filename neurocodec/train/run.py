@@ -34,7 +34,7 @@ def run(
     [objective]).
 
     terms: under which the data may be used, for the model card. int8: whether large weights are written in 8 bits.
-    weights: a file beside the configuration to start from, grown to the [network] settings where they ask for more, instead
+    weights: a model to start from, by its name or a file beside the configuration, grown to the [network] settings where they ask for more, instead
     of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]: settings of
     `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder.
@@ -69,7 +69,7 @@ def run(
         state = torch.load(out / CHECKPOINT, map_location=chosen)
         net = network(**state["config"])
     elif "weights" in settings:
-        net = deepcopy(weights.network(weights.find(config.parent / settings["weights"]).path)).requires_grad_(True)
+        net = deepcopy(weights.network(_start(config, settings).path)).requires_grad_(True)
         net = grow(net, net.config | settings.get("network", {}))
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
@@ -79,13 +79,19 @@ def run(
     trained, figures = train(net, objective, pictures, schedule, out, minutes, chosen, state, report)
     target = out / f"{config.stem}.safetensors"
     if encoder_only:
-        weights.save_encoder(trained, weights.find(config.parent / settings["weights"]), target)
+        weights.save_encoder(trained, _start(config, settings), target)
     else:
         tables = _tables(trained, pictures, chosen) if isinstance(objective, RateDistortion) else None
         weights.save(trained, settings["architecture"], target, tables, settings.get("int8", False))
     target.with_suffix(".toml").write_text(
         _card(config.stem, settings, trained, objective, pictures, schedule, chosen, figures)
     )
+
+
+def _start(config: Path, settings: dict) -> weights.Model:
+    """The model that the configuration names."""
+    name = settings["weights"]
+    return weights.find(config.parent / name if name.endswith(".safetensors") else name)
 
 
 def _tables(net: nn.Module, pictures: Pictures, device: torch.device) -> dict[str, torch.Tensor]:
