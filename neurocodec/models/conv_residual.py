@@ -53,6 +53,7 @@ class ConvResidualShared(ConvResidual):
 class ConvAutoencoder(ConvResidual):
     """`conv-autoencoder`: a single pass of as many bits as the rate asks for."""
 
+    bits = 8  # unless the configuration says otherwise
     max_passes = 1
 
     def __init__(self, bits: int = 8, fine: int = 64, coarse: int = 128, block: str | None = None):

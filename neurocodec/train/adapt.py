@@ -29,7 +29,7 @@ _MOST_PIXELS = 1 << 26  # of all frames together
 _LEAST_SIDE = 32  # pixels
 _MEDIAN = 48  # frames that a scene is made of
 _SCENE_BPP, _SCENE_BYTES = 2.5, 250_000
-_STEPS, _MAPS = 600, 8
+_STEPS, _MAPS = 1200, 8
 _LOCALISATION_STEPS, _LOCALISATION_BATCH = 300, 16
 
 Report = Callable[[int, int], None]
