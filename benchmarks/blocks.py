@@ -120,6 +120,7 @@ def plot(table: dict, path: Path) -> None:
     for name, row in table["rows"].items():
         axes.plot(row["ms"], row["ssim"], "o")
         axes.annotate(name, (row["ms"], row["ssim"]), xytext=(4, 4), textcoords="offset points")
+    axes.margins(0.2, 0.1)
     axes.set(
         xlabel="milliseconds, 512x512 pixels both ways", ylabel=f"SSIM at {table['bytes']} bytes", title="Blocks of equal cost"
     )
