@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurocodec.tasks import Example, Pair, Task
 from neurocodec.tasks.networks import load
+from neurocodec.tasks.networks.crf import CRF
 from neurocodec.tasks.networks.deeplab import DeepLab
 from neurocodec.tasks.networks.fcn import FCN
 from neurocodec.tasks.networks.segnet import SegNet
@@ -31,8 +32,14 @@ BEST = "unet"
 
 
 def task(network: str = BEST) -> Task:
-    """The task, by the network of that name."""
-    return Task(lambda: load(f"segmentation.{network}", NETWORKS[network]()), loss, measure, examples, show)
+    """The task, by the network of that name, or, with `+crf` after it, that network and a field over its scores."""
+    name, field, _ = network.partition("+crf")
+
+    def trained() -> nn.Module:
+        net = load(f"segmentation.{name}", NETWORKS[name]())
+        return CRF(net) if field else net
+
+    return Task(trained, loss, measure, examples, show)
 
 
 def examples(folder: Path, part: str) -> list[Example]:
