@@ -167,7 +167,7 @@ class Photos:
             curves = {name: _rate_curve(points[name], "ms_ssim") for name in points}
             for entry in entries:
                 model = variants.get(entry["codec"])
-                base = curves.get(model.base.name) if model and model.base else None
+                base = curves.get(model.base.name) if model else None
                 entry["camera"] = _camera(curves[entry["codec"]], pixels)
                 if base:
                     for mine, other in zip(entry["camera"], _camera(base, pixels), strict=True):

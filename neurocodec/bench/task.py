@@ -17,6 +17,7 @@ from neurocodec import images, tasks
 from neurocodec.bench import report
 from neurocodec.bench.measure import Codec
 from neurocodec.bench.protocols import PROTOCOLS, THUMB_SIDE
+from neurocodec.bench.run import prepare, select, write
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Pair, Task
 
@@ -36,10 +37,11 @@ def run(
 
     Raises NeurocodecError for a task or codecs that are not there.
     """
-    from neurocodec.bench.run import prepare, select, write
-
     task = tasks.find(name)
-    examples = task.examples(folder, "test")
+    try:
+        examples = task.examples(folder, "test")
+    except OSError as error:
+        raise NeurocodecError(f"{folder} is not the data of task {name}: {error}") from None
     if not examples:
         raise NeurocodecError(f"{folder} has no test pictures for task {name}")
     rules = PROTOCOLS["thumbs" if max(examples[0].picture.shape[:2]) <= THUMB_SIDE else "photos"]
@@ -88,7 +90,7 @@ def _said(network: nn.Module, picture: np.ndarray) -> torch.Tensor:
     return network(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255).float()
 
 
-def _coded(codec: Codec, examples: Sequence[Example], folder: Path, report: Callable[[int], Any]) -> dict[str, list[int]]:
+def _coded(codec: Codec, examples: Sequence[Example], folder: Path, progress: Callable[[int], Any]) -> dict[str, list[int]]:
     """Bytes by setting of each picture; what it decodes to lies in SETTING-NUMBER.npy."""
     sizes: dict[str, list[int]] = {}
     for number, example in enumerate(examples):
@@ -97,7 +99,7 @@ def _coded(codec: Codec, examples: Sequence[Example], folder: Path, report: Call
             shown = file.decode((folder / "file").read_bytes())
             np.save(folder / f"{file.setting}-{number}.npy", np.asarray(shown.convert("RGB")))
             sizes.setdefault(file.setting, []).append(file.size)
-        report(number + 1)
+        progress(number + 1)
     return sizes
 
 

@@ -43,10 +43,8 @@ class RateDistortion:
     ) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known but for `depth` planes, (N,).
 
-        expected: of the latent, what is known anyway; then z is the difference from it.
-
-        Rounding passes gradients on unchanged; the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its
-        place, or, without, of those rounded.
+        expected: of the latent, what is known anyway; then z is the difference from it. Rounding passes gradients on unchanged;
+        the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its place, or, without, of those rounded.
         """
         y, bits = self.coded(net, z, depth, noise, expected)
         return self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth)

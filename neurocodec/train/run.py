@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from neurocodec import weights
+from neurocodec import tasks, weights
 from neurocodec.errors import NeurocodecError
 from neurocodec.models import ARCHITECTURES
 from neurocodec.payload import RawPasses
@@ -34,9 +34,9 @@ def run(
     [objective]).
 
     terms: under which the data may be used, for the model card. int8: whether large weights are written in 8 bits.
-    weights: a model to start from, by its name or a file beside the configuration, grown to the [network] settings where they ask for more, instead
-    of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]: settings of
-    `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
+    weights: a model to start from, by its name or a file beside the configuration, grown to the [network] settings where they
+    ask for more, instead of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]:
+    settings of `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder.
     sides: "encoder", so that the model itself decodes what the variant encodes, or "both".
     task_network: instead of all but the schedule, to train a task's own network of that name (`task_network.py`).
@@ -139,13 +139,18 @@ def _settings(config: Path) -> dict:
         settings = tomllib.loads(config.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NeurocodecError(f"{config} is not TOML: {error}") from None
-    if "task_network" in settings:
-        return settings
-    if settings.get("architecture") not in ARCHITECTURES:
-        raise NeurocodecError(f"{config}: architecture must be one of {', '.join(ARCHITECTURES)}")
-    if "task" in settings and "weights" not in settings:
-        raise NeurocodecError(f"{config}: a task's variant is one of a model whose weights are named")
-    for table, kind in (("schedule", Schedule), ("objective", _objective(settings))):
+    kinds: dict[str, type] = {"schedule": task_network.TaskSchedule}
+    if "task_network" not in settings:
+        if settings.get("architecture") not in ARCHITECTURES:
+            raise NeurocodecError(f"{config}: architecture must be one of {', '.join(ARCHITECTURES)}")
+        kinds = {"schedule": Schedule, "objective": _objective(settings)}
+        if "task" in settings and kinds["objective"] is Unroll:
+            raise NeurocodecError(f"{config}: variants for tasks are made of models of coded passes")
+        if "task" in settings and "weights" not in settings:
+            raise NeurocodecError(f"{config}: a task's variant is one of a model whose weights are named")
+    elif settings.get("task") not in tasks.TASKS:
+        raise NeurocodecError(f"{config}: task must be one of {', '.join(tasks.TASKS)}")
+    for table, kind in kinds.items():
         unknown = set(settings.get(table, {})) - {f.name for f in fields(kind)}
         if unknown:
             raise NeurocodecError(f"{config}: unknown {table} settings {', '.join(sorted(unknown))}")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from neurocodec.train.task_network import augmented
 class TaskLoss(RateDistortion):
     """Loss = that of `RateDistortion` + share * the task's; the task's network, which is frozen, sees decoded pictures."""
 
-    figures: ClassVar[str] = RateDistortion.figures
     task: str = ""  # as `tasks.find` takes it
     share: float = 0.1
 
