@@ -5,7 +5,7 @@ A model of ours encodes a picture once; prefixes of that one stream are its file
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos
 CAMERA_WINDOW = (10.0, 20.0)  # dB of MS-SSIM, 0.90 to 0.99: what a camera's variant is compared in
 CAMERA_QUALITIES = (0.9, 0.95, 0.98)  # of MS-SSIM: at which a camera's frames are counted in bytes
 HOUR = 3600  # frames, one a second
-CAMERA_SETTINGS = ("0.004", "0.008", "0.016", "0.032")  # bits per pixel that only variants have use for
+CAMERA_SETTINGS = ("0.004", "0.008", "0.016", "0.032")  # bits per pixel that frames of a camera may do with
 Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
 
 
@@ -37,6 +37,10 @@ class Thumbs:
     settings = ("16", "20", "24", "32", "48", "64", "96", "128", "192", "256")
     sheet: tuple[Measure, float, int] = ("bytes", 64, 128)  # of `report.Sheet`: measure, limit, cell
     packages: tuple[str, ...] = ()
+
+    def model_settings(self, names: Iterable[str]) -> Sequence[str]:
+        """Those of models, whatever codecs are measured."""
+        return self.settings
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise NeurocodecError unless a picture of this size (width, height) can be measured."""
@@ -102,6 +106,11 @@ class Photos:
     sheet: tuple[Measure, float, int] = ("bpp", 0.25, 256)
     packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard", "ssimulacra2")
 
+    def model_settings(self, names: Iterable[str]) -> Sequence[str]:
+        """Those of models: lower ones, too, where a camera's variant is among the codecs of these names."""
+        cameras = any(name not in self.rivals and _variant(name) for name in names)
+        return (*CAMERA_SETTINGS, *self.settings) if cameras else self.settings
+
     def check(self, size: tuple[int, int]) -> None:
         """Raise NeurocodecError unless a picture of this size (width, height) can be measured."""
         if min(size) < MS_SSIM_SIDE:
@@ -118,8 +127,6 @@ class Photos:
     def model(self, name: str, settings: Sequence[str]) -> Codec:
         """A model whose container is cut to these numbers of bits per pixel."""
         model, effort = with_effort(name)
-        if weights.find(model).base and settings == self.settings:
-            settings = (*CAMERA_SETTINGS, *settings)
         rates = _numbers(name, settings, float)
 
         def files(image: Image.Image) -> Iterator[File]:

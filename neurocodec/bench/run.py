@@ -151,14 +151,17 @@ def select(codecs: str | None, protocol: BenchProtocol, settings_of_models: Sequ
     for item in codecs.split(","):
         name, _, setting = item.strip().partition(":")
         asked.setdefault(name, []).extend([setting] if setting else [])
+    for name in asked:
+        if name not in protocol.rivals:
+            _check_model(name, protocol)
+    of_models = settings_of_models or protocol.model_settings(asked)
     chosen = []
     for name, settings in asked.items():
         if name in protocol.rivals:
             protocol.rivals[name].require()
             chosen.append(protocol.rival(name, settings or protocol.rivals[name].settings))
         else:
-            _check_model(name, protocol)
-            chosen.append(protocol.model(name, settings or settings_of_models or protocol.settings))
+            chosen.append(protocol.model(name, settings or of_models))
     return chosen
 
 
