@@ -26,7 +26,7 @@ def measured(task: Task, examples: list[Example]) -> dict[str, float]:
 
     def pairs() -> Iterator[Pair]:
         for example in examples:
-            yield network(torch.from_numpy(example.picture).permute(2, 0, 1)[None].float() / 255), example.label
+            yield network(torch.tensor(example.picture).permute(2, 0, 1)[None].float() / 255), example.label
 
     figures = {key: round(value, 4) for key, value in task.measure(pairs()).items()}
     return figures | {"parameters": sum(p.numel() for p in network.parameters())}

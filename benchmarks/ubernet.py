@@ -50,7 +50,7 @@ def trained(camvid: list, rgbd: list, minutes: float) -> tuple[Uber, int]:
 @torch.no_grad()
 def figures(net: Uber, examples: list, name: str) -> dict[str, float]:
     """Of one task on test pictures."""
-    pictures = ((torch.from_numpy(e.picture).permute(2, 0, 1)[None].float() / 255, e.label) for e in examples)
+    pictures = ((torch.tensor(e.picture).permute(2, 0, 1)[None].float() / 255, e.label) for e in examples)
     return MEASURES[name]((net(x)[name], label) for x, label in pictures)
 
 

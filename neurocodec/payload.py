@@ -11,7 +11,8 @@ import numpy as np
 
 from neurocodec import entropy
 from neurocodec.errors import StreamError
-from neurocodec.planes import PASSES, RANKS, Coder, Known, Symbols, Tables, Told, Truth, tell
+from neurocodec.light import LIGHT
+from neurocodec.planes import ONE, PASSES, RANKS, Coder, Known, Symbols, Tables, Told, Truth, tell
 
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
@@ -175,9 +176,21 @@ class CodedPasses:
 
 
 KINDS = np.array([[58, 3, 3]]) / 64  # probabilities of what a stream is to its camera's scene
-STILL, MOVED, OTHER = (bytes([kind]) for kind in range(3))  # as it is, moved (and how, in POSE bytes), something else
-POSE = 12
+STILL, MOVED, OTHER = (bytes([kind]) for kind in range(3))  # in some light; in some light and moved; something else
+POSE = 12  # bytes
+_LEADS = {STILL: 1 + LIGHT, MOVED: 1 + LIGHT + POSE, OTHER: 1}  # bytes
+AS_IT_IS = STILL + bytes(LIGHT)
 _OCTETS = np.full((1, 256), 1 / 256)
+
+
+def _lights() -> np.ndarray:
+    """Probabilities, (1, 256), of a light's numbers, modulo 256, which are small as a rule; exact multiples of 1 / ONE."""
+    shares = 96_000 // (3 + np.minimum(np.arange(256), 256 - np.arange(256))) ** 2
+    shares[0] += ONE - shares.sum()
+    return shares[None] / ONE
+
+
+_LIGHTS = _lights()
 
 
 @dataclass(frozen=True)
@@ -192,19 +205,22 @@ class ScenePasses(CodedPasses):
     def tell(self, width: int, height: int, code: Coder, truth: Truth | None = None, lead: bytes = b"") -> Iterator[Told]:
         """The passes of a picture, told by a coder; an encoder says what they are led by."""
         true = np.frombuffer(lead, np.uint8) if lead else None
-        coded = []
+        found, coded = b"", []
 
-        def told(table: np.ndarray, count: int, true: np.ndarray | None) -> bytes:
-            keys = np.zeros(count, np.uint8)
-            found = code(table, keys, true)
-            coded.append(Symbols(table, keys[: len(found)], found))
-            return bytes(found)
+        def tell_more(table: np.ndarray, count: int) -> None:
+            nonlocal found
+            mine = None if true is None else true[len(found) : len(found) + count]
+            symbols = code(table, np.zeros(count, np.uint8), mine)
+            coded.append(Symbols(table, np.zeros(len(symbols), np.uint8), symbols))
+            found += bytes(symbols)
 
-        found = told(KINDS, 1, None if true is None else true[:1])
-        if found == MOVED:
-            found += told(_OCTETS, POSE, None if true is None else true[1:])
-        if len(found) != (1 + POSE if found[:1] == MOVED else 1):
-            yield Told(0, *np.empty((2, 0), np.uint8), tuple(coded), False, STILL)
+        tell_more(KINDS, 1)
+        if found in (STILL, MOVED):
+            tell_more(_LIGHTS, LIGHT)
+        if found[:1] == MOVED and len(found) == 1 + LIGHT:
+            tell_more(_OCTETS, POSE)
+        if len(found) != _LEADS.get(found[:1]):
+            yield Told(0, *np.empty((2, 0), np.uint8), tuple(coded), False, AS_IT_IS)
             return
         tables = self.tables if found == OTHER else self.scene
         for one in tell(self.known(width, height), tables, code, truth):

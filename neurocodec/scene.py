@@ -1,11 +1,12 @@
-"""The codec of a camera's variant: a frame is told as its difference from the camera's scene, moved as the camera moved.
+"""The codec of a camera's variant: a frame is told as its difference from the camera's scene, in the frame's light, moved as it moved.
 
 Both sides take the scene from the same file. How its latent is rounded may differ between machines: the passes' probabilities depend
 on what was told alone, never on the scene.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from neurocodec.codec import LatentCodec
 from neurocodec.images import Picture
+from neurocodec.light import LIGHT, fit, lit
 from neurocodec.models.spatial_transformer import Localisation, refined, sample
 from neurocodec.payload import MOVED, OTHER, STILL
 from neurocodec.train.rate_distortion import RateDistortion
@@ -40,21 +42,25 @@ class SceneCodec(LatentCodec):
         found = [(OTHER, self.base.latent(picture))]
         if (picture.width, picture.height) == (self.scene.width, self.scene.height):
             latent = self.latent(picture)
-            leads = [STILL, *([pose(self.scene, self.localisation, picture)] if self.localisation else [])]
-            found += [(lead, latent - self.expected(lead, latent)) for lead in leads]
+            nets = [None, self.localisation] if self.localisation else [None]
+            leads = [lead(self.scene, net, picture) for net in nets]
+            found += [(each, latent - self.expected(each)) for each in leads]
         return min(found, key=lambda led: self._cost(*led, picture)) if len(found) > 1 else found[0]
 
     def synthesised(self, lead: bytes, z: Tensor, width: int, height: int) -> Picture:
-        """The picture of what is known of a frame's difference (1, C, h, w), or, of something else, of its latent."""
+        """The picture of what is known of a frame's difference (1, C, h, w), or, of something else, of its latent.
+
+        Nothing is expected of a damaged stream of another size than the scene's.
+        """
         if lead == OTHER:
             return self.base.synthesised(b"", z, width, height)
-        return super().synthesised(lead, z + self.expected(lead, z), width, height)
+        expected = self.expected(lead)
+        return super().synthesised(lead, z + expected if z.shape == expected.shape else z, width, height)
 
-    def expected(self, lead: bytes, like: Tensor) -> Tensor:
-        """What a frame's latent (1, C, h, w) is expected to be; 0 in a damaged stream of another size than the scene's."""
-        if like.shape != self._still.shape:
-            return torch.zeros_like(like)
-        return self._still if lead == STILL else self.gains * self.latent(moved(self.scene, lead))
+    @cached_property
+    def expected(self) -> Callable[[bytes], Tensor]:
+        """Of a lead, what a frame's latent (1, C, h, w) is expected to be."""
+        return lru_cache(maxsize=2)(lambda lead: self.gains * self.latent(shown(self.scene, lead)))
 
     def _cost(self, lead: bytes, latent: Tensor, picture: Picture) -> float:
         """Of the first planes: distortion and bits, as the network was trained to trade them."""
@@ -69,21 +75,26 @@ class SceneCodec(LatentCodec):
         x, y = (torch.from_numpy(p.rgb)[None] for p in (picture, shown))
         return self.objective.trade(x, y, bits, _WEIGHED).item()
 
-    @cached_property
-    def _still(self) -> Tensor:
-        return self.gains * self.latent(self.scene)
 
-
-def pose(scene: Picture, localisation: Localisation, picture: Picture) -> bytes:
-    """The lead of a frame of the scene's size: how the scene must be moved to lie like it."""
-    of_scene, of_frame = (torch.from_numpy(p.rgb)[None] for p in (scene, picture))
+def lead(scene: Picture, localisation: Localisation | None, frame: Picture) -> bytes:
+    """In which light, and, by a localisation network, how moved, a scene is most like a frame of its size."""
+    light = fit(scene, frame)
+    if localisation is None:
+        return STILL + light
+    of_scene, of_frame = (torch.from_numpy(p.rgb)[None] for p in (lit(scene, light), frame))
     with torch.no_grad():
         start = localisation(of_scene, of_frame)
     found = refined(of_scene, of_frame, start)[0].numpy()
-    return MOVED + np.clip(np.round(found * _FINE), -(1 << 15), (1 << 15) - 1).astype(">i2").tobytes()
+    pose = np.clip(np.round(found * _FINE), -(1 << 15), (1 << 15) - 1).astype(">i2").tobytes()
+    return MOVED + fit(_moved(scene, pose), frame) + pose
 
 
-def moved(picture: Picture, lead: bytes) -> Picture:
-    """A picture moved as a lead says."""
-    pose = np.frombuffer(lead[1:], ">i2").astype(np.float32).reshape(1, 2, 3) / _FINE
-    return Picture(sample(torch.from_numpy(picture.rgb)[None], torch.from_numpy(pose))[0].numpy())
+def shown(scene: Picture, lead: bytes) -> Picture:
+    """What of a scene is expected in a frame."""
+    light, pose = lead[1 : 1 + LIGHT], lead[1 + LIGHT :]
+    return lit(_moved(scene, pose) if pose else scene, light)
+
+
+def _moved(scene: Picture, pose: bytes) -> Picture:
+    numbers = np.frombuffer(pose, ">i2").astype(np.float32).reshape(1, 2, 3) / _FINE
+    return Picture(sample(torch.from_numpy(scene.rgb)[None], torch.from_numpy(numbers))[0].numpy())

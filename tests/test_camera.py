@@ -11,6 +11,7 @@ from PIL import Image
 import neurocodec
 from neurocodec import images, metrics, weights
 from neurocodec.cli import main
+from neurocodec.light import LIGHT, fit, lit
 from neurocodec.models.spatial_transformer import identity, refined, sample
 from neurocodec.train import adapt
 
@@ -67,6 +68,29 @@ def test_what_passes_through_does_not_burn_in(variant, photos):
 def test_frames_of_the_scene_take_less_than_half_of_the_bytes(variant, photos):
     picture = frame(photos[2], 31)
     assert size_for(picture, variant, 0.8) < size_for(picture, "photo", 0.8) / 2
+
+
+def darker(picture: np.ndarray) -> np.ndarray:
+    return np.clip(0.8 * picture + np.array([-10, -14, -6]), 0, 255).astype(np.uint8)
+
+
+def test_another_light_costs_hardly_more(variant, photos):
+    picture = frame(photos[2], 31)
+    assert size_for(darker(picture), variant, 0.8) < 1.3 * size_for(picture, variant, 0.8)
+
+
+def test_the_light_is_found_whatever_passes_through(photos):
+    scene = images.load(photos[2])
+    seen = darker(photos[2])
+    seen[40:100, 20:90] = (250, 240, 20)
+    found = lit(scene, fit(scene, images.load(seen)))
+    far = np.abs(255 * found.rgb.transpose(1, 2, 0) - darker(photos[2]))
+    assert np.median(far) < 1.5 and (fit(scene, scene) == bytes(LIGHT))
+    assert np.array_equal(lit(scene, bytes(LIGHT)).rgb, scene.rgb)
+    white, black = (images.load(np.full_like(photos[2], value)) for value in (255, 0))
+    for strange in (white, black):
+        assert np.isfinite(lit(scene, fit(scene, strange)).rgb).all()
+        assert np.isfinite(lit(strange, fit(strange, scene)).rgb).all()
 
 
 def test_another_picture_costs_hardly_more(variant, photos):

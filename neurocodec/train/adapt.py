@@ -15,10 +15,11 @@ from neurocodec import images, weights
 from neurocodec.codec import LatentCodec
 from neurocodec.errors import NeurocodecError
 from neurocodec.images import Picture
+from neurocodec.light import fit, lit
 from neurocodec.models.spatial_transformer import Localisation, identity, refined, sample
 from neurocodec.models.transform_coder import PACE
 from neurocodec.payload import CodedPasses, ScenePasses
-from neurocodec.scene import moved, pose
+from neurocodec.scene import lead, shown
 from neurocodec.train import contexts
 from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.tune import tune
@@ -46,9 +47,10 @@ def adapt(
 ) -> None:
     """Write a variant of a model for the camera that took these frames, at least FEWEST, of which at most MOST are looked at.
 
-    The scene is the median of each pixel, so that what passes through it does not burn in. How much of it is expected in a frame is
-    found channel by channel: all of it for a camera that stands still, little of it for one in a car. The tables are those of the
-    model, fitted to what frames differ by from that, and to where in the picture they do.
+    The scene is the median of each pixel, in the light of an ordinary frame, so that what passes through it does not burn in. How
+    much of it, in a frame's own light, is expected there is found channel by channel: all of it for a camera that stands still,
+    little of it for one in a car. The tables are those of the model, fitted to what frames differ by from that, and to where in the
+    picture they do.
     moving: whether the camera shakes or pans a little; then the frames are first laid on one another, and a localisation network is
     trained. minutes: for which the network is tuned (`tune.py`). Raises NeurocodecError for frames that cannot be used.
     """
@@ -66,16 +68,16 @@ def adapt(
     if any((p.width, p.height) != (width, height) for p in pictures):
         raise NeurocodecError("the frames of a camera are of one size")
     few = pictures[:: -(-len(pictures) // _MEDIAN)]
+    ordinary = sorted(few, key=lambda p: p.rgb.mean())[len(few) // 2]
+    few = [lit(p, fit(p, ordinary)) for p in few]
     if moving:
-        few = [_laid_on(few[len(few) // 2], p) for p in few]
+        few = [_laid_on(ordinary, p) for p in few]
     median = np.median(np.stack([p.rgb for p in few]), axis=0).astype(np.float32)
     size = min(int(_SCENE_BPP * width * height / 8) + 100, _SCENE_BYTES)
     stream = neurocodec.encode(Picture(median), model=base.name, bytes=size)
     scene = images.load(neurocodec.decode(stream, model=base.name))
     localisation = _localisation(scene, few) if moving else None
-    scenes = [scene] * len(pictures)
-    if localisation:
-        scenes = [moved(scene, pose(scene, localisation, p)) for p in pictures]
+    scenes = [shown(scene, lead(scene, localisation, p)) for p in pictures]
     network, updates = weights.network(base.path), {}
     prior = network.prior
     latents, expected = _latents(network, base.layout, pictures, scenes)
@@ -105,10 +107,9 @@ def adapt(
 
 
 def _latents(network: nn.Module, layout: CodedPasses, pictures: list[Picture], scenes: list[Picture]) -> tuple[Tensor, Tensor]:
-    """(N, C, h, w) of frames, and of what of the scene they show, (1, C, h, w) if that is the same in all."""
+    """(N, C, h, w) of frames, and of what of the scene they show."""
     codec = LatentCodec(network, layout)
-    still = all(scene is scenes[0] for scene in scenes)
-    return tuple(torch.cat([codec.latent(p) for p in some]) for some in (pictures, scenes[:1] if still else scenes))
+    return tuple(torch.cat([codec.latent(p) for p in some]) for some in (pictures, scenes))
 
 
 def _gains(latents: Tensor, scenes: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ def batch(examples: Sequence[Example], schedule: TaskSchedule, rng: np.random.Ge
 
 def _picture(pictures: np.ndarray) -> Tensor:
     """uint8 (N, H, W, 3) as (N, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    return torch.tensor(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 def augmented(example: Example, crop: int, rng: np.random.Generator, scales: tuple[float, float] = (1, 1)) -> Example:
