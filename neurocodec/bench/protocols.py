@@ -26,7 +26,7 @@ PSNR_WINDOW = (24.0, 38.0)  # dB: what those rates give on photos
 CAMERA_WINDOW = (10.0, 20.0)  # dB of MS-SSIM, 0.90 to 0.99: what a camera's variant is compared in
 CAMERA_QUALITIES = (0.9, 0.95, 0.98)  # of MS-SSIM: at which a camera's frames are counted in bytes
 HOUR = 3600  # frames, one a second
-CAMERA_SETTINGS = ("0.004", "0.008", "0.016", "0.032")  # bits per pixel that frames of a camera may do with
+CAMERA_SETTINGS = ("0.002", "0.004", "0.008", "0.016", "0.032")  # bits per pixel that frames of a camera may do with
 Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
 
 
