@@ -143,7 +143,31 @@ def blocks() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"photos": photos, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper, "cameras": cameras, "blocks": blocks}
+def task_networks() -> str:
+    """What each task's networks are right about."""
+    rows = ["| network | right about | parameters |", "|---|---|---|"]
+    for task, of in json.loads((RESULTS / "task_networks.json").read_text()).items():
+        for name, figures in of.items():
+            said = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in figures.items() if key != "parameters")
+            size = f"{figures['parameters'] / 1e6:.2f} M" if "parameters" in figures else ""
+            rows.append(f"| {task}, {name} | {said} | {size} |")
+    return "\n".join(rows)
+
+
+def export() -> str:
+    """What smaller weights cost."""
+    found = json.loads((RESULTS / "export.json").read_text())
+    options = list(next(iter(found.values()))["rows"])
+    rows = ["| SSIM (bytes of weights) | " + " | ".join(options) + " |", "|---" * (len(options) + 1) + "|"]
+    for name, of in found.items():
+        cells = [f"{of['rows'][option]['ssim']:.4f} ({of['rows'][option]['bytes'] / 1e6:.2f} MB)" for option in options]
+        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+TABLES = {
+    "photos": photos, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper, "cameras": cameras, "blocks": blocks,
+    "task_networks": task_networks, "export": export}  # fmt: skip
 
 
 def filled(readme: str) -> str:

@@ -13,6 +13,7 @@ from neurocodec.tasks.networks import load
 from neurocodec.tasks.networks.crf import CRF
 from neurocodec.tasks.networks.deeplab import DeepLab
 from neurocodec.tasks.networks.fcn import FCN
+from neurocodec.tasks.networks.halved import Halved
 from neurocodec.tasks.networks.segnet import SegNet
 from neurocodec.tasks.networks.unet import UNet
 
@@ -21,12 +22,12 @@ CLASSES, VOID = 11, 11
 WEIGHTS = (0.52, 0.45, 2.2, 0.39, 1.0, 0.7, 2.04, 1.97, 0.89, 2.7, 3.93)
 COLOURS = np.random.default_rng(3).integers(40, 255, (CLASSES, 3), np.uint8)
 NETWORKS = {
-    "fcn-32s": lambda: FCN(CLASSES, 0),
-    "fcn-16s": lambda: FCN(CLASSES, 1),
-    "fcn-8s": lambda: FCN(CLASSES, 2),
-    "segnet": lambda: SegNet(CLASSES),
-    "unet": lambda: UNet(CLASSES),
-    "deeplab": lambda: DeepLab(CLASSES),
+    "fcn-32s": lambda: Halved(FCN(CLASSES, 0)),
+    "fcn-16s": lambda: Halved(FCN(CLASSES, 1)),
+    "fcn-8s": lambda: Halved(FCN(CLASSES, 2)),
+    "segnet": lambda: Halved(SegNet(CLASSES)),
+    "unet": lambda: Halved(UNet(CLASSES)),
+    "deeplab": lambda: Halved(DeepLab(CLASSES)),
 }
 BEST = "unet"
 
