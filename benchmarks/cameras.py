@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from neurocodec import images, metrics
+from neurocodec import images, metrics, weights
 from neurocodec._batch import pictures_in
 from neurocodec.bench.run import run
 from neurocodec.models.spatial_transformer import sample
@@ -89,7 +89,8 @@ def main(
             size = Image.open(test[0]).size
             results[camera.name] = {
                 "adapted_to": len(first), "measured_on": len(test), "width": size[0], "height": size[1], "adapt_seconds": seconds,
-                "minutes": minutes, "variant_bytes": still.stat().st_size, "still": measured(test, {"variant": still}, model),
+                "minutes": minutes, "moving": weights.find(str(still)).card["camera"]["moving"],
+                "variant_bytes": still.stat().st_size, "still": measured(test, {"variant": still}, model),
             }  # fmt: skip
             if shake and not driving:
                 adapt.adapt(first, model, camera.name, moving, moving=True)

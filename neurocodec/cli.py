@@ -327,7 +327,7 @@ def export(model, out, int8, prune, force):
 @click.option("-m", "--model", default="photo", help="The model to make a variant of.")
 @click.option("--name", required=True, help="What the variant is called.")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
-@click.option("--moving", is_flag=True, help="The camera shakes or pans a little.")
+@click.option("--moving/--still", default=None, help="The camera shakes or pans a little, or stands still.  [default: as frames say]")
 @click.option(
     "--minutes", type=Number(0), default=0.0, help="To tune the network for: most useful where no two frames are alike."
 )

@@ -186,17 +186,23 @@ def test_a_bench_of_a_camera_counts_its_frames(variant, photos, tmp_path):
         assert ("variant_bytes" in entry) == (name == variant)
 
 
-def test_a_moved_frame_is_found_and_its_pose_travels(photos, made, monkeypatch):
+def test_a_shaking_camera_is_noticed_and_how_a_frame_moved_travels(photos, made, tmp_path, monkeypatch):
     import torch
 
     torch.manual_seed(1)
     for name, value in (("_STEPS", 20), ("_LOCALISATION_STEPS", 30), ("MOST_MOVED", 8)):
         monkeypatch.setattr(adapt, name, value)
     out = made / "shaky.safetensors"
-    adapt.adapt(sorted(made.glob("0*.png")), "photo", "shaky", out, moving=True)
-    pose = adapt.poses(1, 192, 160)
-    picture = sample(torch.from_numpy(images.load(frame(photos[2], 5)).rgb)[None], pose)[0].numpy()
-    shown = np.round(255 * picture.transpose(1, 2, 0)).astype(np.uint8)
+
+    def moved(number: int) -> np.ndarray:
+        picture = torch.from_numpy(images.load(frame(photos[2], number)).rgb)[None]
+        return np.round(255 * sample(picture, adapt.poses(1, 192, 160))[0].numpy().transpose(1, 2, 0)).astype(np.uint8)
+
+    for number in range(8):
+        Image.fromarray(moved(number)).save(tmp_path / f"{number}.png")
+    adapt.adapt(sorted(tmp_path.glob("*.png")), "photo", "shaky", out)
+    assert weights.find(str(out)).card["camera"]["moving"] and not weights.find(str(made / "yard.safetensors")).card["camera"]["moving"]
+    shown = moved(5)
     stream = neurocodec.encode(shown, model=str(out), bytes=300)
     assert (
         metrics.ssim(shown, np.asarray(neurocodec.decode(stream, model=str(out))))

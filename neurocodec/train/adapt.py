@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ SHIFT, TURN = 8, 2.0  # pixels and degrees by which a localisation network is sh
 _MOST_PIXELS = 1 << 26  # of all frames together
 _LEAST_SIDE = 32  # pixels
 _MEDIAN = 48  # frames that a scene is made of
+_LOOKED_AT, _NEARER = 8, 0.75  # frames, to see whether a camera moves; to which share of their distance they then come
 _SCENE_BPP, _SCENE_BYTES = 2.5, 250_000
 _STEPS, _MAPS = 1200, 8
 _LOCALISATION_STEPS, _LOCALISATION_BATCH = 300, 16
@@ -41,7 +43,7 @@ def adapt(
     model: str,
     name: str,
     out: Path,
-    moving: bool = False,
+    moving: bool | None = None,
     minutes: float = 0,
     report: Report | None = None,
 ) -> None:
@@ -51,8 +53,9 @@ def adapt(
     much of it, in a frame's own light, is expected there is found channel by channel: all of it for a camera that stands still,
     little of it for one in a car. The tables are those of the model, fitted to what frames differ by from that, and to where in the
     picture they do.
-    moving: whether the camera shakes or pans a little; then the frames are first laid on one another, and a localisation network is
-    trained. minutes: for which the network is tuned (`tune.py`). Raises NeurocodecError for frames that cannot be used.
+    moving: whether the camera shakes or pans a little; None: as the frames say. If so, they are first laid on one another, and a
+    localisation network is trained. minutes: for which the network is tuned (`tune.py`). Raises NeurocodecError for frames that
+    cannot be used.
     """
     base = weights.find(model)
     if not isinstance(base.layout, CodedPasses) or isinstance(base.layout, ScenePasses):
@@ -63,13 +66,12 @@ def adapt(
     width, height = first.width, first.height
     if min(width, height) < _LEAST_SIDE:
         raise NeurocodecError(f"{frames[0]}: frames have at least {_LEAST_SIDE} pixels each way")
-    most = max(FEWEST, min(MOST_MOVED if moving else MOST, _MOST_PIXELS // (width * height)))
-    pictures = [images.load(frames[i]) for i in np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
+    pictures = [images.load(path) for path in _spread(frames, max(FEWEST, min(MOST, _MOST_PIXELS // (width * height))))]
     if any((p.width, p.height) != (width, height) for p in pictures):
         raise NeurocodecError("the frames of a camera are of one size")
-    few = pictures[:: -(-len(pictures) // _MEDIAN)]
-    ordinary = sorted(few, key=lambda p: p.rgb.mean())[len(few) // 2]
-    few = [lit(p, fit(p, ordinary)) for p in few]
+    moving = _moves(pictures) if moving is None else moving
+    pictures = _spread(pictures, MOST_MOVED) if moving else pictures
+    ordinary, few = _in_one_light(pictures[:: -(-len(pictures) // _MEDIAN)])
     if moving:
         few = [_laid_on(ordinary, p) for p in few]
     median = np.median(np.stack([p.rgb for p in few]), axis=0).astype(np.float32)
@@ -121,6 +123,27 @@ def _gains(latents: Tensor, scenes: Tensor) -> Tensor:
 def _deviation(z: Tensor) -> Tensor:
     """Of each channel, (C,); of one that is hardly told, that of rounding at least."""
     return z.std((0, 2, 3)).clamp_min(0.05)
+
+
+def _spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of them, evenly."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
+
+
+def _in_one_light(frames: list[Picture]) -> tuple[Picture, list[Picture]]:
+    """A frame of ordinary brightness, and all of them in its light."""
+    ordinary = sorted(frames, key=lambda p: p.rgb.mean())[len(frames) // 2]
+    return ordinary, [lit(p, fit(p, ordinary)) for p in frames]
+
+
+def _moves(frames: list[Picture]) -> bool:
+    """Whether the frames of a camera are much more like one of them once they are laid on it."""
+    ordinary, some = _in_one_light(_spread(frames, _LOOKED_AT))
+
+    def far(frame: Picture) -> float:
+        return float(np.abs(frame.rgb - ordinary.rgb).mean()) + 1e-3
+
+    return bool(np.median([far(_laid_on(ordinary, p)) / far(p) for p in some]) < _NEARER)
 
 
 def _laid_on(first: Picture, other: Picture) -> Picture:

@@ -4,8 +4,8 @@
     pool4 (1/16) -> scores ------'      |          FCN-16s goes on from here by x16, FCN-32s from the first scores by x32
     pool3 (1/8)  -> scores -------------'
 
-Each starts from the one before (`encoder` and the deeper scores), as in the paper. Enlarging is a transposed convolution that is
-learned and starts as bilinear interpolation.
+Each starts from the one before (`encoder` and the deeper scores), as in the paper. Doubling is a transposed convolution that is
+learned and starts as bilinear interpolation; the last step to the picture's size is bilinear, as there.
 """
 
 import torch
@@ -26,8 +26,7 @@ class FCN(nn.Module):
             convolution(WIDTHS[4], 2 * WIDTHS[4]), nn.Dropout2d(0.3), nn.Conv2d(2 * WIDTHS[4], classes, 1)
         )
         self.scores = nn.ModuleList(nn.Conv2d(WIDTHS[3 - i], classes, 1) for i in range(skips))
-        self.twice = nn.ModuleList(enlarging(classes, 2) for _ in range(skips))
-        self.last = enlarging(classes, 32 >> skips)
+        self.twice = nn.ModuleList(doubling(classes) for _ in range(skips))
         for layer in self.scores:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -38,13 +37,13 @@ class FCN(nn.Module):
         for i, (score, twice) in enumerate(zip(self.scores, self.twice, strict=True)):
             skip = score(seen[3 - i].pooled)
             y = fitted(twice(y), skip) + skip
-        return fitted(self.last(y), x)
+        return F.interpolate(y, x.shape[2:], mode="bilinear", align_corners=False)
 
 
-def enlarging(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """A transposed convolution to `factor` times the size, bilinear at first."""
-    layer = nn.ConvTranspose2d(channels, channels, 2 * factor, stride=factor, padding=factor // 2, bias=False)
-    ramp = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+def doubling(channels: int) -> nn.ConvTranspose2d:
+    """A transposed convolution to twice the size, bilinear at first."""
+    layer = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1, bias=False)
+    ramp = torch.tensor([0.25, 0.75, 0.75, 0.25])
     with torch.no_grad():
         layer.weight.zero_()
         layer.weight[range(channels), range(channels)] = ramp[:, None] * ramp

@@ -5,12 +5,15 @@ from torch import Tensor, nn
 
 
 class Halved(nn.Module):
-    """Scores (N, K, H, W) of pictures (N, 3, H, W), enlarged from those (N, K, h, w) that a network gives half of each side."""
+    """Scores (N, K, H, W) of pictures (N, 3, H, W), enlarged from those (N, K, h, w) that a network gives half of each side.
+
+    While it is trained they are not enlarged: they are of every other row and column.
+    """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        half = F.avg_pool2d(x, 2, ceil_mode=True)
-        return F.interpolate(self.network(half), x.shape[2:], mode="bilinear", align_corners=False)
+        scores = self.network(F.avg_pool2d(x, 2, ceil_mode=True))
+        return scores if self.training else F.interpolate(scores, x.shape[2:], mode="bilinear", align_corners=False)
