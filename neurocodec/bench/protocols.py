@@ -27,6 +27,7 @@ CAMERA_WINDOW = (10.0, 20.0)  # dB of MS-SSIM, 0.90 to 0.99: what a camera's var
 CAMERA_QUALITIES = (0.9, 0.95, 0.98)  # of MS-SSIM: at which a camera's frames are counted in bytes
 HOUR = 3600  # frames, one a second
 CAMERA_SETTINGS = ("0.002", "0.004", "0.008", "0.016", "0.032")  # bits per pixel that frames of a camera may do with
+SMALLEST = 16  # bytes of a file of those; frames of which it would be smaller are not measured there
 Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
 
 
@@ -134,6 +135,8 @@ class Photos:
             stream = neurocodec.encode(image, model=model, effort=effort, bpp=max(rates))
             seconds = time.perf_counter() - begin
             for setting, rate in zip(settings, rates, strict=True):
+                if setting in CAMERA_SETTINGS and rate * image.width * image.height < 8 * SMALLEST:
+                    continue
                 cut = neurocodec.truncate(stream, bpp=rate, model=model)
                 yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=model))
 
