@@ -132,15 +132,16 @@ def test_large_layers_fit_8_bits(tmp_path):
 
 def test_weights_are_exported_smaller(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    sizes = [weights.find("fc-residual-shared").path.stat().st_size]
-    for name, options in (("small", ["--int8"]), ("smaller", ["--int8", "--prune", "0.2"])):
+    whole, sizes = tmp_path / "whole.safetensors", []
+    weights.save(weights.network(weights.find("fc-residual-shared").path), "fc-residual-shared", whole)
+    for name, options in (("same", []), ("small", ["--int8"]), ("smaller", ["--int8", "--prune", "0.2"])):
         path = tmp_path / f"{name}.safetensors"
-        result = CliRunner().invoke(main, ["export", "fc-residual-shared", "-o", str(path), *options])
+        result = CliRunner().invoke(main, ["export", str(whole), "-o", str(path), *options])
         assert result.exit_code == 0, result.output
         sizes.append(path.stat().st_size)
         stream = neurocodec.encode(picture, model=str(path), passes=4)
         assert neurocodec.decode(stream, model=str(path)).size == (32, 32)
-        assert weights.find(str(path)).card["export"] == {"int8": True, "prune": 0.2 if "--prune" in options else 0.0}
+        assert weights.find(str(path)).card["export"] == {"int8": bool(options), "prune": 0.2 if "--prune" in options else 0.0}
     assert sizes[0] > 1.9 * sizes[1] and sizes[1] > 1.15 * sizes[2]
     again = CliRunner().invoke(main, ["export", "fc-residual-shared", "-o", str(path)])
     assert again.exit_code == 1 and "-f overwrites" in again.stderr
