@@ -14,7 +14,7 @@ import click
 import numpy as np
 import torch
 
-from neurocodec.tasks import Example, Pair, Task, classification, segmentation, surface
+from neurocodec.tasks import Example, Pair, Task, classification, segmentation, surface, to_input
 
 FIELDS = ("fcn-32s", "fcn-8s", segmentation.BEST)  # networks that are measured with a field, too
 
@@ -26,7 +26,7 @@ def measured(task: Task, examples: list[Example]) -> dict[str, float]:
 
     def pairs() -> Iterator[Pair]:
         for example in examples:
-            yield network(torch.tensor(example.picture).permute(2, 0, 1)[None].float() / 255), example.label
+            yield network(to_input(example.picture[None])), example.label
 
     figures = {key: round(value, 4) for key, value in task.measure(pairs()).items()}
     return figures | {"parameters": sum(p.numel() for p in network.parameters())}

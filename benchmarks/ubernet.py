@@ -17,7 +17,7 @@ import click
 import numpy as np
 import torch
 
-from neurocodec.tasks import segmentation, surface
+from neurocodec.tasks import segmentation, surface, to_input
 from neurocodec.tasks.networks.uber import Uber, backward
 from neurocodec.train.task_network import TaskSchedule, batch
 
@@ -25,7 +25,6 @@ OUTPUTS = {"segmentation": segmentation.CLASSES, "normals": surface.OUTPUTS[0], 
 LOSSES = {"segmentation": segmentation.loss, "normals": surface.loss, "depth": surface.loss}
 MEASURES = {"segmentation": segmentation.measure, "normals": surface.measure, "depth": surface.measure}
 SCHEDULE = TaskSchedule(crop=192)
-STEPS = (0.6, 0.85)  # shares of the time after which the learning rate falls to a tenth
 
 
 def trained(camvid: list, rgbd: list, minutes: float) -> tuple[Uber, int]:
@@ -36,7 +35,7 @@ def trained(camvid: list, rgbd: list, minutes: float) -> tuple[Uber, int]:
     optimizer = torch.optim.SGD(net.parameters(), SCHEDULE.learning_rate, 0.9, weight_decay=SCHEDULE.decay, nesterov=True)
     begin, step = time.monotonic(), 0
     while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
-        optimizer.param_groups[0]["lr"] = SCHEDULE.learning_rate * 0.1 ** sum(progress > share for share in STEPS)
+        optimizer.param_groups[0]["lr"] = SCHEDULE.rate(progress)
         optimizer.zero_grad()
         for examples, names in ((camvid, ["segmentation"]), (rgbd, ["normals", "depth"])):
             x, labels = batch(examples, SCHEDULE, rng)
@@ -50,7 +49,7 @@ def trained(camvid: list, rgbd: list, minutes: float) -> tuple[Uber, int]:
 @torch.no_grad()
 def figures(net: Uber, examples: list, name: str) -> dict[str, float]:
     """Of one task on test pictures."""
-    pictures = ((torch.tensor(e.picture).permute(2, 0, 1)[None].float() / 255, e.label) for e in examples)
+    pictures = ((to_input(e.picture[None]), e.label) for e in examples)
     return MEASURES[name]((net(x)[name], label) for x, label in pictures)
 
 

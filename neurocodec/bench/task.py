@@ -87,7 +87,7 @@ def _pairs(network: nn.Module, pictures: Iterator[np.ndarray], examples: Sequenc
 @torch.no_grad()
 def _said(network: nn.Module, picture: np.ndarray) -> torch.Tensor:
     """What the network says of a picture, uint8 (H, W, 3): (1, ...)."""
-    return network(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255).float()
+    return network(tasks.to_input(picture[None])).float()
 
 
 def _coded(codec: Codec, examples: Sequence[Example], folder: Path, progress: Callable[[int], Any]) -> dict[str, list[int]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from neurocodec.errors import NeurocodecError
@@ -46,6 +47,11 @@ TASKS = {
     "normals": "neurocodec.tasks.surface:task",
     "classification": "neurocodec.tasks.classification:task",
 }
+
+
+def to_input(pictures: np.ndarray) -> Tensor:
+    """Pictures, uint8 (N, H, W, 3), as networks take them: float32 (N, 3, H, W) in [0, 1]."""
+    return torch.tensor(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 def find(name: str) -> Task:

@@ -32,6 +32,10 @@ class TaskSchedule:
     decay: float = 5e-4
     seed: int = 0
 
+    def rate(self, progress: float) -> float:
+        """The learning rate after a share of the time."""
+        return self.learning_rate * 0.1 ** sum(progress > share for share in _STEPS)
+
 
 def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report: Callable[[dict], None]) -> None:
     """Train what a configuration describes (task; task_network: its name in the task's NETWORKS; start: a trained one whose weights
@@ -51,7 +55,7 @@ def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report
     examples = task.examples(data, "train")
     net = train_network(net, task, examples, schedule, minutes, report)
     with torch.no_grad():
-        figures = task.measure((net(_picture(e.picture[None])), e.label) for e in task.examples(data, "test"))
+        figures = task.measure((net(tasks.to_input(e.picture[None])), e.label) for e in task.examples(data, "test"))
     report({"test": figures})
     out.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in net.state_dict().items()}
@@ -90,7 +94,7 @@ def train_network(
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
     begin, step, running = time.monotonic(), 0, []
     while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
-        optimizer.param_groups[0]["lr"] = schedule.learning_rate * 0.1 ** sum(progress > share for share in _STEPS)
+        optimizer.param_groups[0]["lr"] = schedule.rate(progress)
         x, labels = batch(examples, schedule, rng)
         with autocast:
             loss = task.loss(net(x), labels)
@@ -108,14 +112,9 @@ def train_network(
 def batch(examples: Sequence[Example], schedule: TaskSchedule, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Random pictures (N, 3, S, S) in [0, 1], and their labels, (N, ...)."""
     some = [augmented(examples[i], schedule.crop, rng, _SCALES) for i in rng.integers(len(examples), size=schedule.batch)]
-    x, labels = (torch.from_numpy(np.stack(parts)) for parts in zip(*some, strict=True))
-    x = _picture(x.numpy()) * torch.from_numpy(rng.uniform(1 - _LIGHT, 1 + _LIGHT, (len(x), 3, 1, 1))).float()
-    return x.clamp_(0, 1).contiguous(memory_format=torch.channels_last), labels
-
-
-def _picture(pictures: np.ndarray) -> Tensor:
-    """uint8 (N, H, W, 3) as (N, 3, H, W) in [0, 1]."""
-    return torch.tensor(pictures).permute(0, 3, 1, 2).float() / 255
+    pictures, labels = (np.stack(parts) for parts in zip(*some, strict=True))
+    x = tasks.to_input(pictures) * torch.from_numpy(rng.uniform(1 - _LIGHT, 1 + _LIGHT, (len(pictures), 3, 1, 1))).float()
+    return x.clamp_(0, 1).contiguous(memory_format=torch.channels_last), torch.from_numpy(labels)
 
 
 def augmented(example: Example, crop: int, rng: np.random.Generator, scales: tuple[float, float] = (1, 1)) -> Example:
