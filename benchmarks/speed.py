@@ -88,7 +88,7 @@ def main(photo: str | None, turns: int, out: Path | None) -> None:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "matrix_units": torch.cpu._is_amx_tile_supported(),
+        "bfloat16": torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported(),
     }
     for name, codecs, rival in (("photo 768x512", large, "webp"), ("thumbnail 32x32", small, "webp")):
         rows = timed(codecs, turns)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from neurocodec.errors import NeurocodecError
 from neurocodec.train import data
 from neurocodec.train.muon import Muon
+from neurocodec.train.precision import mixed
 
 CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
@@ -138,8 +139,7 @@ def train(
             part.load_state_dict(state[name])
         step, before = state["step"], state["seconds"]
     rng = np.random.default_rng([schedule.seed, step])
-    matrix_units = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=matrix_units)
+    autocast = mixed(device)
     begin = time.monotonic()
     last_save = last_line = before
     running: list[float] = []

@@ -17,6 +17,7 @@ from neurocodec import images, tasks
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Task
 from neurocodec.tasks.networks import stored
+from neurocodec.train.precision import mixed
 
 _STEPS = (0.6, 0.85)  # shares of the time after which the learning rate falls to a tenth
 _SCALES, _LIGHT = (0.75, 1.5), 0.25
@@ -91,7 +92,7 @@ def train_network(
     rng = np.random.default_rng(schedule.seed)
     optimizer = torch.optim.SGD(net.parameters(), schedule.learning_rate, 0.9, weight_decay=schedule.decay, nesterov=True)
     net = net.train().to(memory_format=torch.channels_last)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
+    autocast = mixed(torch.device("cpu"))
     begin, step, running = time.monotonic(), 0, []
     while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
         optimizer.param_groups[0]["lr"] = schedule.rate(progress)

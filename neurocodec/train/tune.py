@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from neurocodec import weights
 from neurocodec.images import Picture
 from neurocodec.train.muon import Muon
+from neurocodec.train.precision import mixed
 from neurocodec.train.rate_distortion import RateDistortion
 
 RANK = 16
@@ -68,7 +69,7 @@ def tune(
         p.requires_grad_(True)
     average = [p.detach().clone() for p in trained]
     optimizers = {Muon(factors, _MUON_RATE): _MUON_RATE, torch.optim.Adam(others, _ADAM_RATE, betas=(0.9, 0.98)): _ADAM_RATE}
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_amx_tile_supported())
+    autocast = mixed(torch.device("cpu"))
     begin = time.monotonic()
     while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
         for optimizer, rate in optimizers.items():
