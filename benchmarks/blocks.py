@@ -1,4 +1,4 @@
-"""The block table: small `preview` networks that differ in nothing but their blocks, trained alike and measured on bytes.
+"""The block table: small `preview` networks that differ in nothing but their blocks or upsamplers, trained alike, measured on bytes.
 
     python benchmarks/blocks.py --data thumbs:MOSAICS --thumbs DIR --out benchmarks/results/0.1.0/blocks.json
 
@@ -22,15 +22,19 @@ from neurocodec import metrics, weights
 from neurocodec.bench.report import figure
 from neurocodec.models.blocks import BLOCKS
 from neurocodec.models.preview import Preview
+from neurocodec.models.upsampling import UPSAMPLERS
 from neurocodec.train.run import cost, run
 
 CHANNELS, COUNTS, KMAC, BYTES = 48, (1, 1, 2), 40.0, 64
+UP, BLOCK = "depth-to-space", "residual"  # of rows that compare blocks, and of those that compare upsamplers
+ROWS = {name: (name, UP) for name in BLOCKS} | {name: (BLOCK, name) for name in UPSAMPLERS if name != UP}
 CONFIG = """architecture = "preview"
 [network]
 channels = {channels}
 widths = {widths}
 blocks = {counts}
 block = "{block}"
+up = "{up}"
 [schedule]
 steps = {steps}
 batch_pixels = 65536
@@ -39,13 +43,13 @@ thumbs = 1.0
 """
 
 
-def widths_for(block: str) -> tuple[int, int, int]:
+def widths_for(block: str, up: str) -> tuple[int, int, int]:
     """Widths, multiples of 16, in about the ratio 1 : 2 : 5, of the network that comes nearest to KMAC."""
     found = []
     for first in range(16, 129, 16):
         for last in range(4 * first, 6 * first + 1, 16):
             with torch.device("meta"):
-                net = Preview(CHANNELS, (first, 2 * first, last), COUNTS, block)
+                net = Preview(CHANNELS, (first, 2 * first, last), COUNTS, block, up)
             found.append((abs(_kmac(net) - KMAC), (first, 2 * first, last)))
     return min(found)[1]
 
@@ -84,7 +88,7 @@ def ssim(model: str, pictures: list[np.ndarray]) -> float:
 @click.option("--data", multiple=True, required=True, help="As of `neurocodec train`.")
 @click.option("--thumbs", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="To measure on.")
 @click.option("--steps", default=500)
-@click.option("--block", "names", multiple=True, type=click.Choice(list(BLOCKS)), help="By default all.")
+@click.option("--block", "names", multiple=True, type=click.Choice(list(ROWS)), help="Or upsampler; by default all.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...], out: Path) -> None:
     """Train and measure those that are not in the file yet, and time all that are."""
@@ -92,33 +96,34 @@ def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...]
     table = (
         json.loads(out.read_text()) if out.exists() else {"steps": steps, "bytes": BYTES, "pictures": len(pictures), "rows": {}}
     )
-    for name in (name for name in names or BLOCKS if name not in table["rows"]):
-        widths = widths_for(name)
+    for name in (name for name in names or ROWS if name not in table["rows"]):
+        block, up = ROWS[name]
+        widths = widths_for(block, up)
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "block.toml"
-            filled = CONFIG.format(channels=CHANNELS, widths=list(widths), counts=list(COUNTS), block=name, steps=steps)
+            filled = CONFIG.format(channels=CHANNELS, widths=list(widths), counts=list(COUNTS), block=block, up=up, steps=steps)
             config.write_text(filled)
             run(config, list(data), Path(folder), 24 * 60, "cpu", False, click.echo)
             model = str(Path(folder) / "block.safetensors")
             net = weights.network(weights.find(model).path)
             table["rows"][name] = {
-                "paper": BLOCKS[name].paper, "widths": widths, **cost(net), "ssim": ssim(model, pictures),
+                "paper": (BLOCKS | UPSAMPLERS)[name].paper, "widths": widths, **cost(net), "ssim": ssim(model, pictures),
             }  # fmt: skip
         click.echo(f"{name}: {table['rows'][name]}")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(table, indent=1) + "\n")
     for name, row in table["rows"].items():
-        row["ms"] = milliseconds(Preview(CHANNELS, row["widths"], COUNTS, name))
+        row["ms"] = milliseconds(Preview(CHANNELS, row["widths"], COUNTS, *ROWS[name]))
     out.write_text(json.dumps(table, indent=1) + "\n")
     plot(table, out.with_suffix(".png"))
 
 
 def plot(table: dict, path: Path) -> None:
-    """SSIM against time, a point a block."""
+    """SSIM against time, a point a block, a square an upsampler."""
     drawn = figure(path.suffix, (8, 5))
     axes = drawn.add_subplot()
     for name, row in table["rows"].items():
-        axes.plot(row["ms"], row["ssim"], "o")
+        axes.plot(row["ms"], row["ssim"], "s" if name in UPSAMPLERS else "o")
         axes.annotate(name, (row["ms"], row["ssim"]), xytext=(4, 4), textcoords="offset points")
     axes.margins(0.2, 0.1)
     axes.set(

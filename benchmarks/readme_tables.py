@@ -138,7 +138,8 @@ def blocks() -> str:
     table = json.loads((RESULTS / "blocks.json").read_text())
     rows = ["| block | paper | SSIM at 64 bytes | parameters | kMAC per pixel | ms |", "|---" * 6 + "|"]
     for name, of in sorted(table["rows"].items(), key=lambda item: -item[1]["ssim"]):
-        cells = [f"`{name}`", of["paper"], f"{of['ssim']:.3f}", f"{of['parameters'] / 1e6:.2f} M", of["kmac_per_pixel"], f"{of['ms']:.0f}"]
+        size, time = f"{of['parameters'] / 1e6:.2f} M", f"{of['ms']:.0f}"
+        cells = [f"`{name}`", of["paper"], f"{of['ssim']:.3f}", size, of["kmac_per_pixel"], time]
         rows.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(rows)
 

@@ -19,22 +19,26 @@ from neurocodec.tasks import Example, Task
 from neurocodec.tasks.networks import stored
 from neurocodec.train.precision import mixed
 
-_STEPS = (0.6, 0.85)  # shares of the time after which the learning rate falls to a tenth
+_STEPS = (0.6, 0.85)  # shares of the training after which the learning rate falls to a tenth
 _SCALES, _LIGHT = (0.75, 1.5), 0.25
 
 
 @dataclass(frozen=True)
 class TaskSchedule:
-    """learning_rate: at first. crop: pixels each way, where labels say something of pixels. batch: pictures. decay: of weights."""
+    """learning_rate: at first. crop: pixels each way, where labels say something of pixels. batch: pictures. decay: of weights.
+
+    steps: after which training ends, too; 0: by time alone.
+    """
 
     learning_rate: float = 0.05
     crop: int = 224
     batch: int = 8
     decay: float = 5e-4
+    steps: int = 0
     seed: int = 0
 
     def rate(self, progress: float) -> float:
-        """The learning rate after a share of the time."""
+        """The learning rate after a share of the training."""
         return self.learning_rate * 0.1 ** sum(progress > share for share in _STEPS)
 
 
@@ -54,7 +58,9 @@ def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report
         known, mine = stored(settings["start"]), net.state_dict()
         net.load_state_dict({k: v for k, v in known.items() if k in mine and mine[k].shape == v.shape}, strict=False)
     examples = task.examples(data, "train")
+    begin = time.monotonic()
     net = train_network(net, task, examples, schedule, minutes, report)
+    spent = round((time.monotonic() - begin) / 60, 1)
     with torch.no_grad():
         figures = task.measure((net(tasks.to_input(e.picture[None])), e.label) for e in task.examples(data, "test"))
     report({"test": figures})
@@ -64,7 +70,7 @@ def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report
     said = {
         "task": settings["task"],
         "network": settings["task_network"],
-        "minutes": minutes,
+        "minutes": spent,
         "start": settings.get("start", ""),
     }
     tables = {
@@ -87,14 +93,14 @@ def train_network(
     minutes: float,
     report: Callable[[dict], None],
 ) -> nn.Module:
-    """Train for `minutes`; the network, in evaluation mode."""
+    """Train for `minutes`, or for the schedule's steps if they are done earlier; the network, in evaluation mode."""
     torch.manual_seed(schedule.seed)
     rng = np.random.default_rng(schedule.seed)
     optimizer = torch.optim.SGD(net.parameters(), schedule.learning_rate, 0.9, weight_decay=schedule.decay, nesterov=True)
     net = net.train().to(memory_format=torch.channels_last)
     autocast = mixed(torch.device("cpu"))
     begin, step, running = time.monotonic(), 0, []
-    while (progress := (time.monotonic() - begin) / (60 * minutes)) < 1:
+    while (progress := max((time.monotonic() - begin) / (60 * minutes), step / schedule.steps if schedule.steps else 0)) < 1:
         optimizer.param_groups[0]["lr"] = schedule.rate(progress)
         x, labels = batch(examples, schedule, rng)
         with autocast:
@@ -106,7 +112,8 @@ def train_network(
         step += 1
         running.append(loss.item())
         if step % 100 == 0:
-            report({"step": step, "minutes": round(progress * minutes, 1), "loss": round(float(np.mean(running[-100:])), 4)})
+            spent = round((time.monotonic() - begin) / 60, 1)
+            report({"step": step, "minutes": spent, "loss": round(float(np.mean(running[-100:])), 4)})
     return net.eval()
 
 
