@@ -18,6 +18,7 @@ from torch import Tensor
 from neurocodec.images import Picture
 from neurocodec.payload import UNIT, CodedPasses, RawPasses
 from neurocodec.planes import Known, Told
+from neurocodec.precision import mixed
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
@@ -241,7 +242,8 @@ class LatentCodec:
         for top in range(0, height, strip):
             bottom = min(top + strip, height)
             above, below = max(0, top - reach), min(bottom + reach, height)
-            window = transform(_rows(whole, above, below, height).float())
+            with mixed(whole.device):
+                window = transform(_rows(whole, above, below, height).float())
             _rows(out, top, bottom, height).copy_(_rows(window, top - above, bottom - above, below - above))
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from neurocodec.errors import NeurocodecError
+from neurocodec.precision import mixed
 from neurocodec.train import data
 from neurocodec.train.muon import Muon
-from neurocodec.train.precision import mixed
 
 CHECKPOINT = "checkpoint.pt"
 _CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300

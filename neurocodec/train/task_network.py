@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from neurocodec import images, tasks
 from neurocodec.errors import NeurocodecError
+from neurocodec.precision import mixed
 from neurocodec.tasks import Example, Task
 from neurocodec.tasks.networks import stored
-from neurocodec.train.precision import mixed
 
 _STEPS = (0.6, 0.85)  # shares of the training after which the learning rate falls to a tenth
 _SCALES, _LIGHT = (0.75, 1.5), 0.25

@@ -15,8 +15,8 @@ from torch.nn.utils import parametrize
 
 from neurocodec import weights
 from neurocodec.images import Picture
+from neurocodec.precision import mixed
 from neurocodec.train.muon import Muon
-from neurocodec.train.precision import mixed
 from neurocodec.train.rate_distortion import RateDistortion
 
 RANK = 16
