@@ -40,6 +40,7 @@ class LatentNetwork(Protocol):
 
     stride: int
     reach: int | None  # pixels to each side that a transform looks at, at most; a multiple of the stride. None: all of them
+    of_photos: bool  # or else of thumbnails
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
     def synthesis_transform(self, z: Tensor) -> Tensor: ...
@@ -242,7 +243,7 @@ class LatentCodec:
         for top in range(0, height, strip):
             bottom = min(top + strip, height)
             above, below = max(0, top - reach), min(bottom + reach, height)
-            with mixed(whole.device):
+            with mixed(whole.device, self.network.of_photos):  # thumbnails would lose by it, and gain no time
                 window = transform(_rows(whole, above, below, height).float())
             _rows(out, top, bottom, height).copy_(_rows(window, top - above, bottom - above, below - above))
 
