@@ -92,17 +92,18 @@ class Known:
     def elements(self, plane: int) -> np.ndarray:
         """Those of which a plane is told, int32."""
         places = self.shape[1] * self.shape[2]
-        return (self.channels(plane)[:, None] * places + np.arange(places)).astype(np.int32).ravel()
+        firsts = (self.channels(plane) * places).astype(np.int32)
+        return (firsts[:, None] + np.arange(places, dtype=np.int32)).ravel()
 
     def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
         """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
         step = BASE**plane
-        nearest = (z[elements] + step // 2) // step * step
-        return ((nearest - self.value[elements]) // step + 1).astype(np.uint8)
+        return ((z - self.value + (step // 2 + step)) // step).astype(np.uint8)[elements]
 
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""
-        self.value[told.elements] += (told.digits.astype(np.int32) - 1) * BASE**told.plane
+        changed = np.flatnonzero(told.digits != 1)
+        self.value[told.elements[changed]] += (told.digits[changed].astype(np.int32) - 1) * BASE**told.plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +175,7 @@ class Tables:
     def keys(self, known: Known, plane: int) -> np.ndarray:
         """Of the elements of which a plane is told, uint16: whether negative, the magnitude expected, and the one known."""
         value = known.value.reshape(len(self.tops), -1)[known.channels(plane)].ravel()
-        kind = np.minimum(np.abs(value) // BASE ** (plane + 1), CLASSES - 1).astype(np.uint16)
-        return (value < 0) * np.uint16(KEYS // 2) + self.expected(known, plane).astype(np.uint16) * np.uint16(CLASSES) + kind
+        return self.expected(known, plane).astype(np.uint16) * np.uint16(CLASSES) + _kinds(plane).take(value + LARGEST)
 
     def expected(self, known: Known, plane: int) -> np.ndarray:
         """Indices, uint8, of the magnitudes that the elements of which a plane is told are expected to have."""
@@ -206,6 +206,13 @@ def _unit(sums: np.ndarray, shift: int) -> np.ndarray:
 def _features(plane: int) -> np.ndarray:
     """Of values from -LARGEST to LARGEST."""
     return FEATURES[np.minimum(np.abs(np.arange(-LARGEST, LARGEST + 1)) // BASE**plane, 40)]
+
+
+@lru_cache(maxsize=PLANES)
+def _kinds(plane: int) -> np.ndarray:
+    """What a key says of values from -LARGEST to LARGEST, uint16."""
+    value = np.arange(-LARGEST, LARGEST + 1)
+    return ((value < 0) * (KEYS // 2) + np.minimum(np.abs(value) // BASE ** (plane + 1), CLASSES - 1)).astype(np.uint16)
 
 
 # The digits of a plane of some elements of a latent of which so much is known, for an encoder.
@@ -240,35 +247,43 @@ def _pass(
 ) -> Told:
     """First the `busy` elements are told, then, by runs, those that hardly change."""
     coded: list[Symbols] = []
+    digits = np.ones(len(keys), np.uint8)
 
     def symbols(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
         found = code(table, keys, true)
         coded.append(Symbols(table, keys[: len(found)], found))
         return found
 
-    digits, told = np.empty(len(keys), np.uint8), np.zeros(len(keys), bool)
-
-    def tell(at: np.ndarray, first: int = 0) -> bool:
-        """Tell the digits of some elements, the `first` of which are known to change; whether all could be told."""
-        of = keys[at]
+    def tell(at: np.ndarray | slice, first: int = 0) -> int:
+        """Tell the digits of some elements, the `first` of which are known to change; how many could be told."""
+        of = keys[at].copy()
         of[:first] = KEYS
         found = symbols(tables.digits, of, None if true is None else true[at])
-        digits[at[: len(found)]] = found
-        told[at[: len(found)]] = True
-        return len(found) == len(at)
+        digits[at] = np.append(found, np.ones(len(of) - len(found), np.uint8))
+        return len(found)
 
-    if tell(np.arange(busy)):
-        at = np.arange(busy, len(keys))
-        blocks, rest = at[: len(at) // RUN * RUN].reshape(-1, RUN), at[len(at) // RUN * RUN :]
-        changes = None
-        if true is not None:
-            changes = np.argmax(np.append(true[blocks] != 1, np.ones((len(blocks), 1), bool), 1), 1).astype(np.uint8)
-        runs = symbols(tables.runs, keys[blocks[:, RUN // 2]] // CLASSES % INDICES, changes)
-        place = np.arange(RUN) - runs.astype(int)[:, None]
-        same = blocks[: len(runs)][place < 0]
-        digits[same], told[same] = 1, True
-        if len(runs) == len(blocks):
-            first = blocks[place == 0]
-            tell(np.concatenate([first, blocks[place > 0], rest]), len(first))
-    whole = bool(told.all())
-    return Told(plane, elements if whole else elements[told], digits if whole else digits[told], tuple(coded), whole)
+    def cut(at: np.ndarray) -> Told:
+        """What a pass says of which only these are told."""
+        return Told(plane, elements[at], digits[at], tuple(coded), False)
+
+    if (count := tell(slice(busy))) < busy:
+        return cut(np.arange(count))
+    blocks = (len(keys) - busy) // RUN
+    starts = busy + RUN * np.arange(blocks)
+    changes = None
+    if true is not None:
+        changed = (true[busy : busy + RUN * blocks] != 1).reshape(blocks, RUN)
+        changes = np.where(changed.any(1), changed.argmax(1), RUN).astype(np.uint8)
+    runs = symbols(tables.runs, keys[busy + RUN // 2 : busy + RUN * blocks : RUN] // CLASSES % INDICES, changes)
+    if len(runs) < blocks:
+        quiet = (starts[: len(runs), None] + np.arange(RUN))[np.arange(RUN) < runs[:, None]]
+        return cut(np.concatenate([np.arange(busy), quiet]))
+    left = runs < RUN
+    first = starts[left] + runs[left]
+    after = (starts[left, None] + np.arange(RUN))[np.arange(RUN) > runs[left, None]]
+    last = np.concatenate([first, after, np.arange(busy + RUN * blocks, len(keys))])
+    if (count := tell(last, len(first))) < len(last):
+        at = np.ones(len(keys), bool)
+        at[last[count:]] = False
+        return cut(np.flatnonzero(at))
+    return Told(plane, elements, digits, tuple(coded))

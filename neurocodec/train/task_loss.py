@@ -21,6 +21,7 @@ class TaskLoss(RateDistortion):
 
     task: str = ""  # as `tasks.find` takes it
     share: float = 0.1
+    shallowest: float = 0.0  # planes that are not known of a picture at least: above 0, high rates are given up for low ones
 
     @cached_property
     def judge(self) -> Task:
@@ -33,7 +34,7 @@ class TaskLoss(RateDistortion):
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor:
         """A scalar; x: (N, 3, H, W) in [0, 1]; labels: (N, ...), as the task's loss takes them."""
-        depth = torch.from_numpy(rng.random(len(x)) * self.deepest).float().to(x.device)
+        depth = torch.from_numpy(rng.uniform(self.shallowest, self.deepest, len(x))).float().to(x.device)
         z = net.analysis_transform(pad(x, net.stride)).float()
         y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
         y = y[:, :, : x.shape[2], : x.shape[3]]
