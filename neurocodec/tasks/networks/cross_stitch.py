@@ -20,10 +20,10 @@ class Unit(nn.Module):
     def __init__(self, channels: int, own: float = 0.9):
         super().__init__()
         shares = torch.tensor([[own, 1 - own], [1 - own, own]])
-        self.shares = nn.Parameter(shares[..., None, None, None].repeat(1, 1, channels, 1, 1))
+        self.shares = nn.Parameter(shares[..., None].repeat(1, 1, channels))
 
     def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        (aa, ab), (ba, bb) = self.shares
+        (aa, ab), (ba, bb) = self.shares[..., None, None]
         return aa * a + ab * b, ba * a + bb * b
 
 
