@@ -14,7 +14,7 @@ import neurocodec
 from neurocodec.cli import main
 from neurocodec.models.conv_lstm import ConvLSTM
 from neurocodec.models.preview import Preview
-from neurocodec.train import data
+from neurocodec.train import data, losses
 from neurocodec.train.grow import grow
 from neurocodec.train.muon import orthogonal
 from neurocodec.train.rate_distortion import RateDistortion
@@ -192,3 +192,14 @@ def test_steps_lower_distortion_plus_bits(photos):
         optimizer.step()
         costs.append(cost.item())
     assert np.mean(costs[-5:]) < np.mean(costs[:5]) - 0.01
+
+
+def test_mixed_precision_changes_no_similarity(photos):
+    """Whatever the network computes in, its pictures are compared in float32."""
+    x = torch.from_numpy(np.stack(photos[:2])).permute(0, 3, 1, 2).float() / 255
+    y = (x + 0.02 * torch.randn(x.shape, generator=torch.manual_seed(0))).clamp(0, 1)
+    plain = [*losses.ms_ssim(x, y), losses.distortion(x, y)]
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = [*losses.ms_ssim(x, y), losses.distortion(x, y)]
+    for a, b in zip(plain, mixed, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
