@@ -17,6 +17,7 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 BASE, PLANES, RANKS = 3, 7, 6
 PASSES = PLANES * RANKS
@@ -183,12 +184,13 @@ class Tables:
         mine = known.channels(plane)
         seen = _features(plane).take(known.value + LARGEST).reshape(channels, -1)
         of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
-        here = _unit(self.across @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
-        padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
-        places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
-        nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])
-        both = np.concatenate([here, _unit(self.around @ nearby, self.shifts[1])])
-        sums = self.told[mine] @ both + self.base[plane, mine][:, None] + of_channels[mine]
+        with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
+            here = _unit(self.across @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
+            padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
+            places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
+            nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])
+            both = np.concatenate([here, _unit(self.around @ nearby, self.shifts[1])])
+            sums = self.told[mine] @ both + self.base[plane, mine][:, None] + of_channels[mine]
         return np.clip(np.floor(sums * 2.0 ** -self.shifts[2]), 0, INDICES - 1).astype(np.uint8).ravel()
 
     def _places(self, height: int, width: int) -> np.ndarray:
@@ -196,6 +198,11 @@ class Tables:
         if self.places is None or self.places.shape[1:] != (height, width):
             return np.zeros((len(self.across) + len(self.told), 1), np.float32)
         return self.places.reshape(len(self.places), -1)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _unit(sums: np.ndarray, shift: int) -> np.ndarray:

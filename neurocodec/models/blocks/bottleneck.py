@@ -22,5 +22,5 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.narrow(F.leaky_relu(x, 0.1))
-        y = self.conv(F.leaky_relu(y, 0.1))
-        return x + self.wide(F.leaky_relu(y, 0.1))
+        y = self.conv(F.leaky_relu(y, 0.1, inplace=True))
+        return x + self.wide(F.leaky_relu(y, 0.1, inplace=True))
