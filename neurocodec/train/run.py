@@ -37,7 +37,8 @@ def run(
     weights: a model to start from, by its name or a file beside the configuration, grown to the [network] settings where they
     ask for more, instead of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]:
     settings of `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
-    task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder.
+    task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder,
+    unless the objective has no share of the task's own loss.
     sides: "encoder", so that the model itself decodes what the variant encodes, or "both".
     task_network: instead of all but the schedule, to train a task's own network of that name (`task_network.py`).
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
@@ -58,7 +59,7 @@ def run(
     photos = [Path(p) for p in data if not p.startswith(_THUMBS)]
     thumbs = [Path(p.removeprefix(_THUMBS)) for p in data if p.startswith(_THUMBS)]
     pictures: Pictures
-    if isinstance(objective, TaskLoss):
+    if isinstance(objective, TaskLoss) and objective.share:
         pictures = LabelledPictures(objective.judge.examples(photos[0], "train"), schedule)
     else:
         pictures = Pictures(photos, thumbs, schedule)

@@ -17,10 +17,15 @@ from neurocodec.train.task_network import augmented
 
 @dataclass(frozen=True)
 class TaskLoss(RateDistortion):
-    """Loss = that of `RateDistortion` + share * the task's; the task's network, which is frozen, sees decoded pictures."""
+    """Loss = that of `RateDistortion` + share * the task's + match * how far what its network, which is frozen, says of decoded
+    pictures is from what it says of the originals: the squared difference over the variance.
+
+    Without a share pictures need no labels. Matching what a network says is distillation (Hinton et al., arXiv 1503.02531).
+    """
 
     task: str = ""  # as `tasks.find` takes it
     share: float = 0.1
+    match: float = 0.0
     shallowest: float = 0.0  # planes that are not known of a picture at least: above 0, high rates are given up for low ones
 
     @cached_property
@@ -38,8 +43,14 @@ class TaskLoss(RateDistortion):
         z = net.analysis_transform(pad(x, net.stride)).float()
         y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
         y = y[:, :, : x.shape[2], : x.shape[3]]
-        lost = self.judge.loss(self._network.to(x.device)(y.clamp(0, 1)), labels[0].to(x.device))
-        return self.trade(x, y, bits, depth).mean() + self.share * lost
+        network, total = self._network.to(x.device), self.trade(x, y, bits, depth).mean()
+        said = network(y.clamp(0, 1)).float()
+        if self.share:
+            total = total + self.share * self.judge.loss(said, labels[0].to(x.device))
+        if self.match:
+            truth = network(x).float()
+            total = total + self.match * (said - truth).square().mean() / truth.var()
+        return total
 
 
 class LabelledPictures(Pictures):
