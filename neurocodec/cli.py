@@ -269,7 +269,7 @@ def bench(paths, protocol, task, codecs, jobs, **outputs):
             if task:
                 from neurocodec.bench import task as of_task
 
-                table = of_task.table(of_task.run(paths[0], task, codecs, outputs, progress))
+                table = of_task.table(of_task.run(paths[0], task, codecs, outputs, progress, jobs))
             else:
                 from neurocodec.bench import report
                 from neurocodec.bench.run import run
@@ -327,7 +327,9 @@ def export(model, out, int8, prune, force):
 @click.option("-m", "--model", default="photo", help="The model to make a variant of.")
 @click.option("--name", required=True, help="What the variant is called.")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.safetensors.")
-@click.option("--moving/--still", default=None, help="The camera shakes or pans a little, or stands still.  [default: as frames say]")
+@click.option(
+    "--moving/--still", default=None, help="The camera shakes or pans a little, or stands still.  [default: as frames say]"
+)
 @click.option(
     "--minutes", type=Number(0), default=0.0, help="To tune the network for: most useful where no two frames are alike."
 )

@@ -216,7 +216,7 @@ def test_a_bench_of_a_task(tmp_path):
         "jpeg:10,jpeg:60,jpeg:95,photo:0.1,photo:2",
         {kind: tmp_path / f"b.{kind}" for kind in ("json", "csv", "png")},
     )
-    arguments = ["bench", str(tmp_path), "--protocol", "task", "--task", f"{__name__}:tiny_task", "--codecs", codecs]
+    arguments = ["bench", str(tmp_path), "--protocol", "task", "--task", f"{__name__}:tiny_task", "--codecs", codecs, "--jobs", "2"]
     outputs = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--sheet", str(files["png"])]
     result = CliRunner().invoke(main, [*arguments, *outputs])
     assert result.exit_code == 0, result.output

@@ -52,8 +52,8 @@ def run(
     sheet = report.Sheet(shown, *rules.sheet)
     rows = []
     work = partial(_measured, codecs=codecs, protocol=protocol, first=found[names[0]], shown=frozenset(shown))
-    with _mapping(min(jobs, len(found))) as mapping:
-        for number, measured in enumerate(mapping(work, names, found.values())):
+    with mapping(min(jobs, len(found))) as each:
+        for number, measured in enumerate(each(work, names, found.values())):
             for row, original, decoded in measured:
                 rows.append(row)
                 if original is not None and decoded is not None:
@@ -93,8 +93,8 @@ def _ready(codecs: str | None, protocol: str, first: Path) -> list[Codec]:
 
 
 @contextmanager
-def _mapping(jobs: int) -> Iterator[Callable]:
-    """`map`, done by so many processes."""
+def mapping(jobs: int) -> Iterator[Callable]:
+    """`map`, done by so many processes: pictures at a time, as `run` says."""
     if jobs == 1:
         yield map
         return

@@ -5,6 +5,7 @@ import io
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from neurocodec import images, tasks
 from neurocodec.bench import report
 from neurocodec.bench.measure import Codec
 from neurocodec.bench.protocols import PROTOCOLS, THUMB_SIDE
-from neurocodec.bench.run import prepare, select, write
+from neurocodec.bench.run import mapping, prepare, select, write
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Pair, Task
 
@@ -32,8 +33,9 @@ def run(
     codecs: str | None,
     outputs: Mapping[str, Path | None],
     progress: Callable[[int, int], None] | None = None,
+    jobs: int = 1,
 ) -> report.Result:
-    """Measure codecs by a task's test pictures, and write what is asked for, as `bench.run.run` does.
+    """Measure codecs by a task's test pictures, so many at a time, and write what is asked for, as `bench.run.run` does.
 
     Raises NeurocodecError for a task or codecs that are not there.
     """
@@ -44,26 +46,35 @@ def run(
         raise NeurocodecError(f"{folder} is not the data of task {name}: {error}") from None
     if not examples:
         raise NeurocodecError(f"{folder} has no test pictures for task {name}")
-    rules = PROTOCOLS["thumbs" if max(examples[0].picture.shape[:2]) <= THUMB_SIDE else "photos"]
-    chosen = select(codecs, rules, None if rules is PROTOCOLS["thumbs"] else RATES)
+    small = max(examples[0].picture.shape[:2]) <= THUMB_SIDE
+    chosen = _chosen(codecs, small)
     files = {kind: path for kind, path in outputs.items() if path is not None}
     prepare(files)
     network, sheet = task.network().eval(), _Sheet(task, examples[len(examples) // 2])
     uncompressed = task.measure(_pairs(network, (e.picture for e in examples), examples))
     sheet.add("uncompressed", 0.0, examples[len(examples) // 2].picture, network)
-    entries = []
-    for codec in chosen:
-        with tempfile.TemporaryDirectory() as scratch:
-            sizes = _coded(codec, examples, Path(scratch), lambda done: progress and progress(done, len(examples)))
-            points: list[dict[str, Any]] = []
-            for setting, each in sizes.items():
-                decoded = [Path(scratch) / f"{setting}-{i}.npy" for i in range(len(examples))]
-                bpp = float(np.mean([8 * size / e.picture[..., 0].size for size, e in zip(each, examples, strict=True)]))
-                figures = task.measure(_pairs(network, map(np.load, decoded), examples))
-                points.append({"setting": setting, "bytes": round(float(np.mean(each)), 2), "bpp": round(bpp, 5), **figures})
-                sheet.add(codec.name, bpp, np.load(decoded[len(examples) // 2]), network)
-        points.sort(key=lambda point: point["bytes"])
-        entries.append({"codec": codec.name, "points": points, "keeps": _keeps(points, uncompressed)})
+    entries, pictures = [], [e.picture for e in examples]
+    with mapping(min(jobs, len(examples))) as each:
+        for index, codec in enumerate(chosen):
+            with tempfile.TemporaryDirectory() as scratch:
+                sizes: dict[str, list[int]] = {}
+                work = partial(_coded, codecs=codecs, small=small, index=index, folder=Path(scratch))
+                for number, found in enumerate(each(work, range(len(pictures)), pictures)):
+                    for setting, size in found.items():
+                        sizes.setdefault(setting, []).append(size)
+                    if progress:
+                        progress(number + 1, len(examples))
+                points: list[dict[str, Any]] = []
+                for setting, these in sizes.items():
+                    decoded = [Path(scratch) / f"{setting}-{i}.npy" for i in range(len(examples))]
+                    bpp = float(np.mean([8 * size / p[..., 0].size for size, p in zip(these, pictures, strict=True)]))
+                    figures = task.measure(_pairs(network, map(np.load, decoded), examples))
+                    points.append(
+                        {"setting": setting, "bytes": round(float(np.mean(these)), 2), "bpp": round(bpp, 5), **figures}
+                    )
+                    sheet.add(codec.name, bpp, np.load(decoded[len(examples) // 2]), network)
+            points.sort(key=lambda point: point["bytes"])
+            entries.append({"codec": codec.name, "points": points, "keeps": _keeps(points, uncompressed)})
     result = {
         "protocol": "task", "task": name, "pictures": len(examples), "uncompressed": uncompressed,
         "rivals": [codec.name for codec in chosen if codec.kind != "model"], "fixed": [], "summary": entries,
@@ -90,16 +101,20 @@ def _said(network: nn.Module, picture: np.ndarray) -> torch.Tensor:
     return network(tasks.to_input(picture[None])).float()
 
 
-def _coded(codec: Codec, examples: Sequence[Example], folder: Path, progress: Callable[[int], Any]) -> dict[str, list[int]]:
-    """Bytes by setting of each picture; what it decodes to lies in SETTING-NUMBER.npy."""
-    sizes: dict[str, list[int]] = {}
-    for number, example in enumerate(examples):
-        for file in codec.files(Image.fromarray(example.picture)):
-            (folder / "file").write_bytes(file.data)
-            shown = file.decode((folder / "file").read_bytes())
-            np.save(folder / f"{file.setting}-{number}.npy", np.asarray(shown.convert("RGB")))
-            sizes.setdefault(file.setting, []).append(file.size)
-        progress(number + 1)
+@lru_cache(maxsize=1)
+def _chosen(codecs: str | None, small: bool) -> list[Codec]:
+    """The codecs, for thumbnails or for larger pictures."""
+    return select(codecs, PROTOCOLS["thumbs"]) if small else select(codecs, PROTOCOLS["photos"], RATES)
+
+
+def _coded(number: int, picture: np.ndarray, codecs: str | None, small: bool, index: int, folder: Path) -> dict[str, int]:
+    """Bytes of a picture by setting of a codec; what it decodes to lies in SETTING-NUMBER.npy."""
+    sizes, path = {}, folder / f"file-{number}"
+    for file in _chosen(codecs, small)[index].files(Image.fromarray(picture)):
+        path.write_bytes(file.data)
+        shown = file.decode(path.read_bytes())
+        np.save(folder / f"{file.setting}-{number}.npy", np.asarray(shown.convert("RGB")))
+        sizes[file.setting] = file.size
     return sizes
 
 
