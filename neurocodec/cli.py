@@ -221,21 +221,22 @@ def models(as_json):
 def _list_models(as_json: bool) -> None:
     shipped = neurocodec.list_models()
     without = [a for a in ARCHITECTURES.values() if a.name not in {m.architecture.name for m in shipped}]
-    for name, architecture, card in [
-        *((m.name, m.architecture, m.card) for m in shipped),
-        *((a.name, a, None) for a in without),
+    for name, architecture, card, task in [
+        *((m.name, m.architecture, m.card, m.task) for m in shipped),
+        *((a.name, a, None, None) for a in without),
     ]:
         cost = (card or {}).get("cost", {})
         row = {
             "name": name,
             "id": architecture.number,
             "summary": architecture.summary,
+            "task": task,
             "weights": card is not None,
             "parameters": cost.get("parameters"),
             "kmac_per_pixel": cost.get("kmac_per_pixel"),
         }
-        missing = "" if row["weights"] else " (no weights here)"
-        click.echo(json.dumps(row) if as_json else f"{name:20} {architecture.number:3}  {architecture.summary}{missing}")
+        more = f", for {task}" if task else "" if row["weights"] else " (no weights here)"
+        click.echo(json.dumps(row) if as_json else f"{name:22} {architecture.number:3}  {architecture.summary}{more}")
 
 
 @main.command()

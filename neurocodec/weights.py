@@ -53,6 +53,11 @@ class Model:
         return tomllib.loads(path.read_text()) if path.exists() else {}
 
     @property
+    def task(self) -> str | None:
+        """What it was trained for, beside looking like the original."""
+        return self.card.get("objective", {}).get("task")
+
+    @property
     def layout(self) -> RawPasses | CodedPasses:
         """The layout of the model's payload, with the tables that these weights bring along."""
         return _layout(self.architecture, self.path, self.path.stat().st_mtime_ns)

@@ -51,7 +51,7 @@ class Thumbs:
     def models(self) -> list[str]:
         """Names of the shipped models that are measured unless others are asked for; one that can search does both."""
         found = []
-        for model in weights.shipped():
+        for model in (m for m in weights.shipped() if not m.task):
             found += [model.name, f"{model.name}@{SEARCHED}"] if model.layout.search else [model.name]
         return found
 
@@ -119,7 +119,7 @@ class Photos:
 
     def models(self) -> list[str]:
         """Names of the shipped models that are measured unless others are asked for: those that keep a photo's size."""
-        return [model.name for model in weights.shipped() if model.layout.fit is None]
+        return [model.name for model in weights.shipped() if model.layout.fit is None and not model.task]
 
     def rival(self, name: str, settings: Sequence[str]) -> Codec:
         """A rival at these settings."""
