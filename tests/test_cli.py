@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("raw_passes")
 ENCODE_KEYS = {"input", "output", "model", "width", "height", "passes", "bytes", "bpp", "seconds"}
 DECODE_KEYS = ENCODE_KEYS - {"bpp"}
 INFO_KEYS = {"input", "model", "width", "height", "passes", "bytes", "bpp", "pass_bytes", "container"}
-MODEL_KEYS = {"name", "id", "summary", "weights", "parameters", "kmac_per_pixel"}
+MODEL_KEYS = {"name", "id", "summary", "task", "weights", "parameters", "kmac_per_pixel"}
 
 
 def test_encode_and_decode(here):
