@@ -220,5 +220,5 @@ class TransformCoder(nn.Module):
         for level in (2, 1):
             f = self.up[level - 1](self.up_blocks[level](f))
         y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
-        with torch.autocast(z.device.type, enabled=False):  # in bfloat16, coarser than a picture's levels
+        with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):  # in bfloat16, coarser than a picture's levels
             return y + F.pixel_shuffle(self.synthesis(z.float()), self.stride) + 0.5
