@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 import neurocodec
+from neurocodec.models.upsampling import UPSAMPLERS
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS = ROOT / "README.md", Path(__file__).parent / "results" / neurocodec.__version__
@@ -134,10 +135,10 @@ def cameras() -> str:
 
 
 def blocks() -> str:
-    """Networks that differ in nothing but their blocks, best first."""
+    """Networks that differ in nothing but their blocks or, at the end, upsamplers, best first."""
     table = json.loads((RESULTS / "blocks.json").read_text())
     rows = ["| block | paper | SSIM at 64 bytes | parameters | kMAC per pixel | ms |", "|---" * 6 + "|"]
-    for name, of in sorted(table["rows"].items(), key=lambda item: -item[1]["ssim"]):
+    for name, of in sorted(table["rows"].items(), key=lambda item: (item[0] in UPSAMPLERS, -item[1]["ssim"])):
         size, time = f"{of['parameters'] / 1e6:.2f} M", f"{of['ms']:.0f}"
         cells = [f"`{name}`", of["paper"], f"{of['ssim']:.3f}", size, of["kmac_per_pixel"], time]
         rows.append("| " + " | ".join(map(str, cells)) + " |")
