@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 import neurocodec
+from neurocodec.precision import has_bfloat16
 
 Codec = tuple[Callable[[], bytes], Callable[[bytes], object]]
 
@@ -88,7 +89,7 @@ def main(photo: str | None, turns: int, out: Path | None) -> None:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16": torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported(),
+        "bfloat16": has_bfloat16(),
     }
     for name, codecs, rival in (("photo 768x512", large, "webp"), ("thumbnail 32x32", small, "webp")):
         rows = timed(codecs, turns)
