@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ def encode(
     At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. By
     default 64 bytes for `preview`, 0.5 bpp for `photo`, 8 or 16 passes for the others.
     fit scales the picture down to a long side of that many pixels; `preview` does so to 32 where a side is above 64.
-    effort, 1 to 9: above 1, `preview` searches for better bits, twice as long at each level.
+    effort, 1 to 9: above 1, `preview` and its variants search for better bits, twice as long at each level.
     headerless leaves only the payload, without size, model and alpha. checksum protects the payload.
     progress is called with (passes done, passes expected).
     Raises NeurocodecError for a picture or a request that cannot be served, ModelError for a model that is not here.
@@ -97,7 +97,11 @@ def encode(
         raise NeurocodecError("effort must be 1 to 9")
     if effort > 1 and not layout.search:
         raise NeurocodecError(f"{found.name} knows no effort but 1")
-    rounds = [2 ** (effort - 1)] if effort > 1 else []  # of a search, for models that know one
+    search = []  # for models that know one
+    if effort > 1:
+        from neurocodec.search import refine
+
+        search = [partial(refine, objective=found.objective, rounds=2 ** (effort - 1))]
 
     def container(payload: Octets) -> Octets:
         if headerless:
@@ -114,7 +118,7 @@ def encode(
     codec = _codec(found)
 
     def codes() -> Iterator[Any]:
-        for n, done in enumerate(codec.encode(picture, *rounds), 1):
+        for n, done in enumerate(codec.encode(picture, *search), 1):
             yield done.codes
             if progress:
                 progress(n, passes)
@@ -297,8 +301,7 @@ def _codec(model: Model) -> "Codec | LatentCodec":
 def _scene_codec(model: Model) -> "LatentCodec":
     """The codec of a camera's variant."""
     from neurocodec.scene import SceneCodec
-    from neurocodec.train.rate_distortion import RateDistortion
 
-    camera, objective = model.camera, RateDistortion(**model.base.card["objective"])
+    camera, base = model.camera, model.base
     scene, network = images.load(decode(camera.scene)), weights.network(model.path)
-    return SceneCodec(network, model.layout, _codec(model.base), scene, camera.gains, objective, camera.localisation)
+    return SceneCodec(network, model.layout, _codec(base), scene, camera.gains, base.objective, camera.localisation)

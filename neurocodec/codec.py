@@ -22,6 +22,7 @@ from neurocodec.precision import mixed
 
 STRIP_PIXELS = 1 << 21
 _State = tuple[Tensor, ...]
+Search = Callable[["LatentNetwork", Tensor, Tensor, Tensor], Tensor]  # `search.refine`, all but its first parameters given
 
 
 class PassNetwork(Protocol):
@@ -173,17 +174,15 @@ class LatentCodec:
     network: LatentNetwork
     layout: CodedPasses
 
-    def encode(self, picture: Picture, search: int = 0) -> Iterator[Pass]:
+    def encode(self, picture: Picture, search: Search | None = None) -> Iterator[Pass]:
         """All passes of a picture. Raises StreamError when it is larger than the layout allows.
 
-        search: rounds, of every stage, of a search for a latent that is better than the analysis transform's.
+        search: finds a latent that is better than the analysis transform's.
         """
         self.layout.known(picture.width, picture.height)  # refuses a picture that is too large
         lead, latent = self.analysed(picture)
         if search:
-            from neurocodec.search import refine
-
-            latent = refine(self.network, torch.from_numpy(picture.rgb)[None], latent, self._largest, search)
+            latent = search(self.network, torch.from_numpy(picture.rgb)[None], latent, self._largest)
         return self._shown(self.told(lead, latent, picture.width, picture.height), picture.width, picture.height)
 
     def decode(self, codes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:

@@ -11,20 +11,19 @@ _TRIED = 32  # changes per round
 
 
 @torch.no_grad()
-def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, rounds: int) -> Tensor:
+def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, objective: RateDistortion, rounds: int) -> Tensor:
     """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z after each of the last planes.
 
-    Cost is the objective that the network was trained for. largest: magnitude of elements, (C, 1, 1). Plane by plane, in each of
+    Cost is the objective's, that which the network was trained for. largest: magnitude of elements, (C, 1, 1). Plane by plane, in each of
     some rounds the changes by one step that a gradient promises most of are tried one by one, and then those that kept the
     promise together; they must pay off there and after all planes to come. What is settled on in one plane bounds the next.
     """
-    objective = RateDistortion()
     high = largest.float().expand_as(z)
     low = -high
     z = z.round().clamp(low, high)
 
     def cost(z: Tensor, plane: int) -> Tensor:
-        return objective.cost(net, z, x.expand(len(z), -1, -1, -1), torch.full((len(z),), float(plane)))
+        return objective.cost(net, z, x, torch.full((len(z),), float(plane)))
 
     def costs(z: Tensor, plane: int) -> Tensor:
         return torch.stack([cost(z, later) for later in range(plane + 1)]).sum(0)

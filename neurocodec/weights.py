@@ -21,12 +21,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neurocodec.errors import ModelError
 from neurocodec.images import write_atomically
 from neurocodec.models import ARCHITECTURES, Architecture
 from neurocodec.payload import CodedPasses, RawPasses
+
+if TYPE_CHECKING:
+    from neurocodec.train.rate_distortion import RateDistortion
 
 _SUFFIX = ".safetensors"
 _SCALE, _KEPT = ".scale", ".kept"  # an 8-bit tensor's and a pruned one's
@@ -56,6 +59,14 @@ class Model:
     def task(self) -> str | None:
         """What it was trained for, beside looking like the original."""
         return self.card.get("objective", {}).get("task")
+
+    @property
+    def objective(self) -> "RateDistortion":
+        """What a network of coded passes was trained for; without a model card, what such networks are trained for by default."""
+        from neurocodec.train.rate_distortion import RateDistortion
+        from neurocodec.train.task_loss import TaskLoss
+
+        return (TaskLoss if self.task else RateDistortion)(**self.card.get("objective", {}))
 
     @property
     def layout(self) -> RawPasses | CodedPasses:

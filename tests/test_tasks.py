@@ -13,7 +13,7 @@ from PIL import Image
 
 import neurocodec
 from neurocodec import tasks, weights
-from neurocodec.bench.task import _keeps
+from neurocodec.bench.task import _keeps, _models, _rivals
 from neurocodec.cli import main
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, classification, segmentation, surface
@@ -211,6 +211,21 @@ def test_a_variant_for_a_task(tmp_path, photos, sides, share, monkeypatch):
         assert neurocodec.decode(stream, model=path).size == (192, 160)
 
 
+def test_more_effort_serves_the_task(photos):
+    """A variant's search minds what its network says, not only what pictures look like."""
+    thumbs = [np.asarray(Image.fromarray(p[:, 16:176]).resize((32, 32), Image.Resampling.LANCZOS)) for p in photos]
+    name, network = "preview.classification", classification.task().network().eval()
+
+    @torch.no_grad()
+    def apart(effort: int) -> float:
+        streams = [neurocodec.encode(t, model=name, bytes=24, effort=effort, headerless=True) for t in thumbs]
+        shown = [np.asarray(neurocodec.decode(s, model=name, size=(32, 32))) for s in streams]
+        of_these, of_originals = (network(tasks.to_input(np.stack(pictures))) for pictures in (shown, thumbs))
+        return float((of_these - of_originals).square().mean())
+
+    assert apart(2) < 0.7 * apart(1)
+
+
 def test_a_variant_without_a_model_is_refused(tmp_path):
     config = tmp_path / "x.toml"
     config.write_text('architecture = "photo"\ntask = "segmentation"\n')
@@ -236,6 +251,13 @@ def test_a_bench_of_a_task(tmp_path):
     for extra, code in (([], 2), (["--task", "nothing"], 1)):
         again = CliRunner().invoke(main, [*arguments[:4], *extra, "--codecs", "jpeg"])
         assert again.exit_code == code and ("go together" if code == 2 else "no task 'nothing'") in again.stderr
+
+
+def test_a_task_is_measured_with_its_own_variants():
+    assert _models("classification", True) == ["preview", "preview.classification", "preview.classification@2"]
+    assert _models("segmentation", False) == ["photo", "photo.segmentation"]
+    assert _models("a.module:task", True) == ["preview"]
+    assert _rivals(True)[0] == "jpeg:2" and _rivals(False)[:2] == ["jpeg", "webp"]
 
 
 def test_bytes_that_keep_a_figure():

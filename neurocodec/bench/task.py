@@ -14,15 +14,24 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from neurocodec import images, tasks
+from neurocodec import images, tasks, weights
+from neurocodec._api import DEFAULT_MODEL, PREVIEW_MODEL
 from neurocodec.bench import report
 from neurocodec.bench.measure import Codec
-from neurocodec.bench.protocols import PROTOCOLS, THUMB_SIDE
+from neurocodec.bench.protocols import PROTOCOLS, SEARCHED, THUMB_SIDE
+from neurocodec.bench.rivals import LARGE, SMALL
 from neurocodec.bench.run import mapping, prepare, select, write
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Pair, Task
 
 RATES = ("0.02", "0.03", "0.045", "0.0625", "0.09", "0.125", "0.18", "0.25", "0.5")  # bits per pixel of large pictures
+RIVALS = ("jpeg", "webp", "avif")  # unless codecs are named
+SIZES = ("16", "24", "48", "96")  # bytes of thumbnails
+SMALL_RIVALS = {  # settings for thumbnails, of which there may be many
+    "jpeg": ("2", "5", "10", "20", "50", "80", "90"),
+    "webp": ("0", "5", "20", "50", "80"),
+    "avif": ("10-4:2:0", "40-4:2:0", "60-4:2:0"),
+}
 WITHIN = (0.02, 0.03, 0.05)  # of the figure for uncompressed pictures
 SHOWN_BPP = 0.1  # of the sheet
 
@@ -37,6 +46,7 @@ def run(
 ) -> report.Result:
     """Measure codecs by a task's test pictures, so many at a time, and write what is asked for, as `bench.run.run` does.
 
+    By default JPEG, WebP, AVIF, the variants for the task that came with the package, and the models that they are variants of.
     Raises NeurocodecError for a task or codecs that are not there.
     """
     task = tasks.find(name)
@@ -47,6 +57,7 @@ def run(
     if not examples:
         raise NeurocodecError(f"{folder} has no test pictures for task {name}")
     small = max(examples[0].picture.shape[:2]) <= THUMB_SIDE
+    codecs = codecs or ",".join([*_rivals(small), *_models(name, small)])
     chosen = _chosen(codecs, small)
     files = {kind: path for kind, path in outputs.items() if path is not None}
     prepare(files)
@@ -101,13 +112,29 @@ def _said(network: nn.Module, picture: np.ndarray) -> torch.Tensor:
     return network(tasks.to_input(picture[None])).float()
 
 
+def _rivals(small: bool) -> list[str]:
+    """Those that are here, as `select` takes them."""
+    if small:
+        return [f"{name}:{setting}" for name in RIVALS if SMALL[name].here for setting in SMALL_RIVALS[name]]
+    return [name for name in RIVALS if LARGE[name].here]
+
+
+def _models(name: str, small: bool) -> list[str]:
+    """Variants for the task and, first, what they are variants of; with a search, too, where they know one."""
+    found = [PREVIEW_MODEL if small else DEFAULT_MODEL]
+    for model in weights.shipped():
+        if model.task == name and model.architecture.name == found[0]:
+            found += [model.name, f"{model.name}@{SEARCHED}"] if model.layout.search else [model.name]
+    return found
+
+
 @lru_cache(maxsize=1)
-def _chosen(codecs: str | None, small: bool) -> list[Codec]:
+def _chosen(codecs: str, small: bool) -> list[Codec]:
     """The codecs, for thumbnails or for larger pictures."""
-    return select(codecs, PROTOCOLS["thumbs"]) if small else select(codecs, PROTOCOLS["photos"], RATES)
+    return select(codecs, PROTOCOLS["thumbs"], SIZES) if small else select(codecs, PROTOCOLS["photos"], RATES)
 
 
-def _coded(number: int, picture: np.ndarray, codecs: str | None, small: bool, index: int, folder: Path) -> dict[str, int]:
+def _coded(number: int, picture: np.ndarray, codecs: str, small: bool, index: int, folder: Path) -> dict[str, int]:
     """Bytes of a picture by setting of a codec; what it decodes to lies in SETTING-NUMBER.npy."""
     sizes, path = {}, folder / f"file-{number}"
     for file in _chosen(codecs, small)[index].files(Image.fromarray(picture)):

@@ -22,7 +22,6 @@ from neurocodec.models.transform_coder import PACE
 from neurocodec.payload import CodedPasses, ScenePasses
 from neurocodec.scene import lead, shown
 from neurocodec.train import contexts
-from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.tune import tune
 
 FEWEST, MOST, MOST_MOVED = 8, 400, 100  # frames; it takes long to find where one lies on the scene
@@ -85,7 +84,7 @@ def adapt(
     latents, expected = _latents(network, base.layout, pictures, scenes)
     gains = _gains(latents, expected)
     if minutes:
-        objective = RateDistortion(**base.card["objective"])
+        objective = base.objective
         updates, prior = tune(network, objective, pictures, scenes, gains, minutes, report)
         network = weights.tuned(deepcopy(network), updates)
         latents, expected = _latents(network, base.layout, pictures, scenes)

@@ -43,14 +43,20 @@ class TaskLoss(RateDistortion):
         z = net.analysis_transform(pad(x, net.stride)).float()
         y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
         y = y[:, :, : x.shape[2], : x.shape[3]]
-        network, total = self._network.to(x.device), self.trade(x, y, bits, depth).mean()
-        said = network(y.clamp(0, 1)).float()
-        if self.share:
+        return self.trade(x, y, bits, depth, *labels).mean()
+
+    def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int, *labels: Tensor) -> Tensor:
+        """That of `RateDistortion`, and what the network loses; without labels, as in a search, only by what is to match."""
+        total, said = super().trade(x, y, bits, depth), self._said(y)
+        if self.share and labels:
             total = total + self.share * self.judge.loss(said, labels[0].to(x.device))
         if self.match:
-            truth = network(x).float()
-            total = total + self.match * (said - truth).square().mean() / truth.var()
+            truth = self._said(x)
+            total = total + self.match * (said - truth).square().flatten(1).mean(1) / truth.var()
         return total
+
+    def _said(self, x: Tensor) -> Tensor:
+        return self._network.to(x.device)(x.clamp(0, 1)).float()
 
 
 class LabelledPictures(Pictures):
