@@ -140,8 +140,11 @@ def decode(inputs, output, recursive, force, as_json, model, size, passes, as_te
         begin = time.perf_counter()
         image = neurocodec.decode(data, passes=passes, model=model, size=size, upscale=upscale)
         facts = {"seconds": round(time.perf_counter() - begin, 4)}
-        facts |= _facts(neurocodec.info(data, model=model, size=size))
-        facts["passes"] = min(facts["passes"], passes or facts["passes"])
+        said = neurocodec.info(data, model=model, size=size)
+        facts |= _facts(said)
+        if passes is not None:
+            facts["passes"] = min(said.passes, passes)
+            facts["bytes"] -= sum(said.pass_bytes[passes:])
         del facts["bpp"]
         return images.encode_image(image, suffix or ".png"), facts
 

@@ -307,7 +307,8 @@ def save_variant(
 
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
-        raise ModelError(f"no model named {name!r}; there are {', '.join(ARCHITECTURES)}")
+        known = ", ".join(sorted({path.name.removesuffix(_SUFFIX) for path in directory().glob("*" + _SUFFIX)}))
+        raise ModelError(f"no model named {name!r}; there are {known}")
     return ARCHITECTURES[name]
 
 

@@ -153,7 +153,7 @@ def test_ssim_target(here):
 def test_decode_uses_only_so_much(here, stream):
     for option, used in ((("--passes", 1), stream[: -2 * PASS]), (("--bytes", len(stream) - 100), stream[:-100])):
         (row,) = rows(done("decode", "s.nci", *option, "-o", "x.png", "-f", "--json"))
-        assert row["passes"] == 1
+        assert (row["passes"], row["bytes"]) == (1, len(used))
         with Image.open("x.png") as image:
             assert np.array_equal(np.asarray(image), np.asarray(neurocodec.decode(used)))
 
