@@ -292,13 +292,13 @@ def _codec(model: Model) -> "Codec | LatentCodec":
 
     layout = model.layout
     if isinstance(layout, ScenePasses):
-        return _scene_codec(model)
+        return _scene_codec(model, model.path.stat().st_mtime_ns)
     kind = Codec if isinstance(layout, RawPasses) else LatentCodec
     return kind(weights.network(model.path), layout)
 
 
 @lru_cache(maxsize=4)
-def _scene_codec(model: Model) -> "LatentCodec":
+def _scene_codec(model: Model, modified: int) -> "LatentCodec":
     """The codec of a camera's variant."""
     from neurocodec.scene import SceneCodec
 

@@ -163,9 +163,13 @@ def architecture_of(number: int) -> Architecture:
     raise ModelError(f"model number {number} is not known")
 
 
-@lru_cache(maxsize=16)
 def network(path: Path) -> Any:
     """The network in a weights file: a torch module in float32, in evaluation mode. Raises ModelError."""
+    return _network(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _network(path: Path, modified: int) -> Any:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -114,6 +114,15 @@ def test_weights_round_trip_in_half_precision(tmp_path):
     assert json.loads(json.dumps(loaded.config)) == json.loads(json.dumps(net.config))
 
 
+def test_weights_that_were_written_again_are_read_again(tmp_path):
+    net, path = tiny(), tmp_path / "w.safetensors"
+    weights.save(net, "conv-lstm", path)
+    name, before = next(iter(weights.network(path).state_dict().items()))
+    net.load_state_dict({k: 0 * v for k, v in net.state_dict().items()})
+    weights.save(net, "conv-lstm", path)
+    assert before.any() and not weights.network(path).state_dict()[name].any()
+
+
 def test_large_layers_fit_8_bits(tmp_path):
     torch.manual_seed(0)
     net = Preview(channels=12, widths=(8, 8, 48), blocks=(0, 0, 1)).to(memory_format=torch.channels_last)
