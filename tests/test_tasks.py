@@ -21,7 +21,8 @@ from neurocodec.tasks.networks.classifier import Classifier
 from neurocodec.tasks.networks.crf import CRF
 from neurocodec.tasks.networks.fcn import FCN, doubling
 from neurocodec.tasks.networks.uber import Uber, backward
-from neurocodec.train import run
+from neurocodec.tasks.networks.unet import UNet
+from neurocodec.train import run, task_network
 from neurocodec.train.task_network import TaskSchedule, batch, train_network
 
 
@@ -47,6 +48,19 @@ def test_a_surface_network_says_something_of_every_pixel(name):
     y.square().sum().backward()
     assert all(p.grad is not None for p in net.parameters())
     assert set(net.state_dict()) == set(surface.NETWORKS[name]().state_dict())
+
+
+def test_cross_stitched_networks_start_as_those_of_one_task(monkeypatch):
+    """When nothing is mixed, the two of them say what each says alone."""
+    torch.manual_seed(0)
+    alone = {"a": UNet(3).eval(), "b": UNet(1).eval()}
+    monkeypatch.setattr(task_network, "stored", lambda name: alone[name].state_dict())
+    both = surface.NETWORKS["cross-stitch"]()
+    both.load_state_dict(both.state_dict() | task_network._start(["a", "b"]))
+    for unit in both.units:
+        unit.shares.data[:] = torch.eye(2)[..., None]
+    x = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(both.eval()(x), torch.cat([alone["a"](x), alone["b"](x)], 1))
 
 
 def test_each_fcn_starts_as_the_one_before():

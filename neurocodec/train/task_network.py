@@ -44,7 +44,7 @@ class TaskSchedule:
 
 def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report: Callable[[dict], None]) -> None:
     """Train what a configuration describes (task; task_network: its name in the task's NETWORKS; start: a trained one whose weights
-    it starts with, where they fit; terms; [schedule]: settings of `TaskSchedule`), measure it, and write weights and a card.
+    it starts with, where they fit, or, if it is made of several, one for each; terms; [schedule]: settings of `TaskSchedule`), measure it, and write weights and a card.
 
     Raises NeurocodecError for names and settings that are not there.
     """
@@ -55,7 +55,7 @@ def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report
     torch.manual_seed(schedule.seed)
     net = module.NETWORKS[settings["task_network"]]()
     if "start" in settings:
-        known, mine = stored(settings["start"]), net.state_dict()
+        known, mine = _start(settings["start"]), net.state_dict()
         net.load_state_dict({k: v for k, v in known.items() if k in mine and mine[k].shape == v.shape}, strict=False)
     examples = task.examples(data, "train")
     begin = time.monotonic()
@@ -83,6 +83,18 @@ def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report
         f"[{title}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items()) for title, table in tables.items()
     )
     (out / f"{name}.toml").write_text(text)
+
+
+def _start(names: str | list[str]) -> dict[str, Tensor]:
+    """Weights of a trained network, or of the several parts of one: what is PART.X in the one of number I is PARTs.I.X here."""
+    if isinstance(names, str):
+        return stored(names)
+    found = {}
+    for i, name in enumerate(names):
+        for key, value in stored(name).items():
+            part, _, rest = key.partition(".")
+            found[f"{part}s.{i}.{rest}"] = value
+    return found
 
 
 def train_network(
