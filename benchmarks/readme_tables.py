@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 import neurocodec
+from neurocodec.bench.task import kept
 from neurocodec.models.upsampling import UPSAMPLERS
 
 ROOT = Path(__file__).parent.parent
@@ -159,13 +160,12 @@ def task_networks() -> str:
 def tasks() -> str:
     """Bytes from which on networks are right about decoded pictures as often as about the originals, or nearly."""
     rows = ["| task | codec | bytes within 0.02 | 0.03 | 0.05 |", "|---" * 5 + "|"]
-    for task in ("segmentation", "classification"):
+    for task in ("segmentation", "normals", "classification"):
         found = json.loads((RESULTS / f"{task}.json").read_text())
         figure, value = next(iter(found["uncompressed"].items()))
         title = f"{task}, {figure.replace('_', ' ')} {value:.3f}"
         for entry in found["summary"]:
-            cells = ["-" if size is None else f"{size:,.0f}" for size in entry["keeps"].values()]
-            rows.append("| " + " | ".join([title, f"`{entry['codec']}`", *cells]) + " |")
+            rows.append("| " + " | ".join([title, _title(entry["codec"]), *kept(entry, found["uncompressed"])]) + " |")
             title = ""
     return "\n".join(rows)
 

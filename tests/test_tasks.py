@@ -13,7 +13,7 @@ from PIL import Image
 
 import neurocodec
 from neurocodec import tasks, weights
-from neurocodec.bench.task import _keeps, _models, _rivals
+from neurocodec.bench.task import _keeps, _models, _rivals, kept
 from neurocodec.cli import main
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, classification, segmentation, surface
@@ -276,8 +276,10 @@ def test_a_task_is_measured_with_its_own_variants():
 
 def test_bytes_that_keep_a_figure():
     points = [{"bytes": b, "right": r} for b, r in ((100, 0.5), (200, 0.8), (400, 0.9), (800, 0.94))]
-    kept = _keeps(points, {"right": 0.9, "other": 1.0})
-    assert kept["0.05"] == pytest.approx(200 * 2**0.5, abs=0.1)
+    found = _keeps(points, {"right": 0.9, "other": 1.0})
+    assert found["0.05"] == pytest.approx(200 * 2**0.5, abs=0.1)
+    said = {of: kept({"points": points, "keeps": _keeps(points, {"right": of})}, {"right": of}) for of in (0.51, 0.96, 1.0)}
+    assert said == {0.51: ["< 100"] * 3, 0.96: ["800", "673", "476"], 1.0: ["-"] * 3}
     assert _keeps(points[1:], {"right": 0.8})["0.02"] is None and _keeps(points, {"right": 1.0})["0.02"] is None
 
 

@@ -169,14 +169,21 @@ def table(result: report.Result) -> str:
     lines = [head, ["---"] * len(head)]
     first = result["summary"][0]["keeps"]
     for entry in result["summary"]:
-        cells = []
-        for within, size in entry["keeps"].items():
-            ratio = (
-                f" (x{first[within] / size:.1f} fewer)" if size and first[within] and entry is not result["summary"][0] else ""
-            )
-            cells.append("-" if size is None else f"{size:.0f}{ratio}")
+        cells = kept(entry, result["uncompressed"])
+        for i, (within, size) in enumerate(entry["keeps"].items()):
+            if size and first[within] and entry is not result["summary"][0]:
+                cells[i] += f" (x{first[within] / size:.1f} fewer)"
         lines.append([entry["codec"], *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def kept(entry: Mapping[str, Any], uncompressed: Mapping[str, float]) -> list[str]:
+    """A codec's bytes for each of `WITHIN`, as a table says them: less than its smallest files where even they will do."""
+    key, cells = next(iter(uncompressed)), []
+    for within, size in entry["keeps"].items():
+        enough = all(point[key] >= uncompressed[key] - float(within) for point in entry["points"])
+        cells.append(f"< {entry['points'][0]['bytes']:,.0f}" if enough else "-" if size is None else f"{size:,.0f}")
+    return cells
 
 
 def _csv(entries: Sequence[dict[str, Any]]) -> bytes:
