@@ -1,7 +1,7 @@
 """Frozen streams of every shipped model decode to the pixels they had when they were made, whole and cut.
 
-`pytest tests/test_golden.py --regenerate-golden` makes them anew; only new weights or a new version of the format may
-ask for that.
+`pytest tests/test_golden.py --regenerate-golden -k MODEL` makes those of the chosen models anew; only new weights or a new version of
+the format may ask for that.
 """
 
 from pathlib import Path
@@ -25,7 +25,8 @@ def path(model: str, size: str, suffix: str) -> Path:
 def regenerated(request, photos):
     if request.config.getoption("--regenerate-golden"):
         GOLDEN.mkdir(exist_ok=True)
-        for model in MODELS:
+        chosen = {item.callspec.params["model"] for item in request.session.items if item.path == Path(__file__)}
+        for model in sorted(chosen):
             for (size, (width, height)), photo in zip(SIZES.items(), photos[1:], strict=False):
                 budget = width * height // 16  # 0.5 bpp
                 stream = neurocodec.encode(photo[:height, :width], model=model, bytes=budget, fit=width)
