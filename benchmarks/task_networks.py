@@ -16,7 +16,7 @@ import torch
 
 from neurocodec.tasks import Example, Pair, Task, classification, segmentation, surface, to_input
 
-FIELDS = ("fcn-32s", "fcn-8s", segmentation.BEST)  # networks that are measured with a field, too
+FIELDS = ("fcn-32s", "deeplab", segmentation.BEST)  # networks that are measured with a field, too
 
 
 @torch.no_grad()
