@@ -76,14 +76,16 @@ class Model:
     @property
     def base(self) -> "Model | None":
         """The model that this is a camera's variant of. Raises ModelError when its weights are not here."""
-        base = _metadata(self.path).get("base")
-        return base and find_for(self.architecture.number, int(base, 16))
+        return self._of_metadata("base")
 
     @property
     def decoder(self) -> "Model | None":
         """The model that decodes what this one, a task's variant, encodes. Raises ModelError when its weights are not here."""
-        decoder = _metadata(self.path).get("decoder")
-        return decoder and find_for(self.architecture.number, int(decoder, 16))
+        return self._of_metadata("decoder")
+
+    def _of_metadata(self, key: str) -> "Model | None":
+        fingerprint = _metadata(self.path).get(key)
+        return fingerprint and find_for(self.architecture.number, int(fingerprint, 16))
 
     @property
     def camera(self) -> "Camera":
