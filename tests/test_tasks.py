@@ -225,6 +225,29 @@ def test_a_variant_for_a_task(tmp_path, photos, sides, share, monkeypatch):
         assert neurocodec.decode(stream, model=path).size == (192, 160)
 
 
+def test_a_tasks_network_may_learn_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_TABLE_STEPS", 2)
+    config, said = tmp_path / "photo.bright.toml", {}
+    text = (
+        f'architecture = "photo"\nweights = "photo"\ntask = "{__name__}:tiny_task"\n'
+        "[schedule]\nbatch_pixels = 8192\ncrop = 64\nsteps = 3\n[objective]\nshare = 0.5\nshorter = 0.0\n"
+    )
+    for more in ("", "joint = 1e-2\n", "joint = 1e-2\nmatch = 1.0\n"):
+        config.write_text(text + more)
+        out = tmp_path / str(len(more))
+        said[more] = CliRunner().invoke(
+            main, ["train", str(config), "--data", str(tmp_path), "--out", str(out), "--minutes", "1"]
+        )
+        if more and "match" not in more:
+            assert said[more].exit_code == 0, said[more].output
+            before, after = tiny_task().network(), tiny_task().network()
+            after.load_state_dict(torch.load(out / "photo.bright.network.pt"))
+            assert 1e-3 < (after.weight - before.weight).abs().max() < 0.1
+        else:
+            assert said[more].exit_code == (1 if more else 0) and not (out / "photo.bright.network.pt").exists()
+    assert "nothing to match" in said["joint = 1e-2\nmatch = 1.0\n"].stderr
+
+
 def test_more_effort_serves_the_task(photos):
     """A variant's search minds what its network says, not only what pictures look like."""
     thumbs = [np.asarray(Image.fromarray(p[:, 16:176]).resize((32, 32), Image.Resampling.LANCZOS)) for p in photos]
@@ -252,7 +275,18 @@ def test_a_bench_of_a_task(tmp_path):
         "jpeg:10,jpeg:60,jpeg:95,photo:0.1,photo:2",
         {kind: tmp_path / f"b.{kind}" for kind in ("json", "csv", "png")},
     )
-    arguments = ["bench", str(tmp_path), "--protocol", "task", "--task", f"{__name__}:tiny_task", "--codecs", codecs, "--jobs", "2"]
+    arguments = [
+        "bench",
+        str(tmp_path),
+        "--protocol",
+        "task",
+        "--task",
+        f"{__name__}:tiny_task",
+        "--codecs",
+        codecs,
+        "--jobs",
+        "2",
+    ]
     outputs = ["--json", str(files["json"]), "--csv", str(files["csv"]), "--sheet", str(files["png"])]
     result = CliRunner().invoke(main, [*arguments, *outputs])
     assert result.exit_code == 0, result.output

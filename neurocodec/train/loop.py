@@ -98,8 +98,10 @@ def to_unit(x: Tensor, device: torch.device) -> Tensor:
 
 
 class Objective(Protocol):
-    """What a kind of network is trained for and what its figures are."""
+    """What a kind of network is trained for and what its figures are. learned: what learns beside it, and at which rate, if anything."""
 
+    @property
+    def learned(self) -> tuple[nn.Module, float] | None: ...
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor: ...
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]: ...
 
@@ -131,8 +133,12 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     net = net.to(device, memory_format=torch.channels_last)
     average = deepcopy(net)
-    optimizers = _optimizers(net, schedule)
-    saved = {"net": net, "average": average} | optimizers
+    optimizers, beside = _optimizers(net, schedule), {}
+    if objective.learned:
+        other, peak = objective.learned
+        beside["learned"] = other.to(device)
+        optimizers["adam_learned"] = torch.optim.Adam([{"params": list(other.parameters()), "peak": peak}], lr=peak)
+    saved = {"net": net, "average": average} | beside | optimizers
     step, before = 0, 0.0
     if state:
         for name, part in saved.items():
@@ -170,7 +176,8 @@ def train(
         x, *labels = pictures.batch(schedule.batch_pixels)
         with autocast:
             loss = objective.loss(net, to_unit(x, device), progress, rng, *labels)
-        net.zero_grad(set_to_none=True)
+        for optimizer in optimizers.values():
+            optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for optimizer in optimizers.values():

@@ -20,6 +20,7 @@ class RateDistortion:
     """
 
     figures: ClassVar[str] = "bytes_ssim_ms_ssim_by_depth"
+    learned: ClassVar[None] = None  # beside the codec
     deepest: float = 2.4  # planes that are not known of a picture at most; about 20 bytes of a thumbnail
     lagrangian: float = 6e-5
     power: float = 1.2

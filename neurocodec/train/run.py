@@ -38,7 +38,8 @@ def run(
     ask for more, instead of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]:
     settings of `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder,
-    unless the objective has no share of the task's own loss.
+    unless the objective has no share of the task's own loss. A network of the task's that learns, too, is written to
+    NAME.network.pt, a state dictionary.
     sides: "encoder", so that the model itself decodes what the variant encodes, or "both".
     task_network: instead of all but the schedule, to train a task's own network of that name (`task_network.py`).
     data: folders, tar archives or files of photos; "thumbs:PATH" for mosaics. device: "auto", "cpu" or "cuda".
@@ -78,6 +79,8 @@ def run(
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(net.encoder_parts))
     trained, figures = train(net, objective, pictures, schedule, out, minutes, chosen, state, report)
+    if objective.learned:
+        torch.save(objective.learned[0].state_dict(), out / f"{config.stem}.network.pt")
     target = out / f"{config.stem}.safetensors"
     if encoder_only:
         weights.save_encoder(trained, _start(config, settings), target)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocodec import tasks
+from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Task
 from neurocodec.train.loop import Pictures, Schedule, centre
 from neurocodec.train.rate_distortion import RateDistortion, pad
@@ -17,16 +18,21 @@ from neurocodec.train.task_network import augmented
 
 @dataclass(frozen=True)
 class TaskLoss(RateDistortion):
-    """Loss = that of `RateDistortion` + share * the task's + match * how far what its network, which is frozen, says of decoded
-    pictures is from what it says of the originals: the squared difference over the variance.
+    """Loss = that of `RateDistortion` + share * the task's + match * how far what its network says of decoded pictures is from what
+    it says of the originals: the squared difference over the variance.
 
-    Without a share pictures need no labels. Matching what a network says is distillation (Hinton et al., arXiv 1503.02531).
+    The network is frozen, or learns, too, by the share. Without a share pictures need no labels. Matching what a network says is distillation (Hinton et al., arXiv 1503.02531).
     """
 
     task: str = ""  # as `tasks.find` takes it
     share: float = 0.1
     match: float = 0.0
+    joint: float = 0.0  # learning rate of the task's network; 0: it is frozen
     shallowest: float = 0.0  # planes that are not known of a picture at least: above 0, high rates are given up for low ones
+
+    def __post_init__(self) -> None:
+        if self.joint and (self.match or not self.share):
+            raise NeurocodecError("a task's network learns by a share of the task's loss, and with nothing to match")
 
     @cached_property
     def judge(self) -> Task:
@@ -35,7 +41,13 @@ class TaskLoss(RateDistortion):
 
     @cached_property
     def _network(self) -> nn.Module:
-        return self.judge.network().eval().requires_grad_(False)
+        """In evaluation mode even if it learns: it normalises by what it was trained on."""
+        return self.judge.network().eval().requires_grad_(self.joint > 0)
+
+    @property
+    def learned(self) -> tuple[nn.Module, float] | None:
+        """The task's network, if it is not frozen, and its learning rate."""
+        return (self._network, self.joint) if self.joint else None
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor:
         """A scalar; x: (N, 3, H, W) in [0, 1]; labels: (N, ...), as the task's loss takes them."""

@@ -16,6 +16,7 @@ class Unroll:
     """Passes in a row; `models/TRAINING.md` argues for the defaults."""
 
     figures: ClassVar[str] = "ssim_ms_ssim_by_pass"
+    learned: ClassVar[None] = None  # beside the codec
     window: int = 4  # passes through which the gradient flows
     late: float = 0.15  # share of steps whose window starts at a later pass
     partial: float = 0.3  # share of pictures whose last pass lacks bits
