@@ -299,7 +299,7 @@ def _codec(model: Model) -> "Codec | LatentCodec":
 
 @lru_cache(maxsize=4)
 def _scene_codec(model: Model, modified: int) -> "LatentCodec":
-    """The codec of a camera's variant."""
+    """The codec of a camera's variant, as its file was when it was modified."""
     from neurocodec.scene import SceneCodec
 
     camera, base = model.camera, model.base

@@ -14,9 +14,9 @@ _TRIED = 32  # changes per round
 def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, objective: RateDistortion, rounds: int) -> Tensor:
     """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z after each of the last planes.
 
-    Cost is the objective's, that which the network was trained for. largest: magnitude of elements, (C, 1, 1). Plane by plane, in each of
-    some rounds the changes by one step that a gradient promises most of are tried one by one, and then those that kept the
-    promise together; they must pay off there and after all planes to come. What is settled on in one plane bounds the next.
+    objective: what the network was trained for, which is what costs. largest: magnitude of elements, (C, 1, 1). Plane by plane,
+    in each of some rounds the changes by one step that a gradient promises most of are tried one by one, and then those that kept
+    the promise together; they must pay off there and after all planes to come. What is settled on in one plane bounds the next.
     """
     high = largest.float().expand_as(z)
     low = -high

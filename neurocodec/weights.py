@@ -129,8 +129,11 @@ def directory() -> Path:
 
 def shipped() -> list[Model]:
     """All models that came with the package, by name."""
-    files = sorted(directory().glob("*" + _SUFFIX), key=lambda p: p.name.removesuffix(_SUFFIX))
-    return [find(p.name.removesuffix(_SUFFIX)) for p in files]
+    return [find(name) for name in _shipped_names()]
+
+
+def _shipped_names() -> list[str]:
+    return sorted(path.name.removesuffix(_SUFFIX) for path in directory().glob("*" + _SUFFIX))
 
 
 def find(name: str | os.PathLike) -> Model:
@@ -171,7 +174,7 @@ def network(path: Path) -> Any:
 
 
 @lru_cache(maxsize=16)
-def _network(path: Path, modified: int) -> Any:
+def _network(path: Path, modified: int) -> Any:  # modified: so that a file that was written again is read again
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -313,8 +316,7 @@ def save_variant(
 
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
-        known = ", ".join(sorted({path.name.removesuffix(_SUFFIX) for path in directory().glob("*" + _SUFFIX)}))
-        raise ModelError(f"no model named {name!r}; there are {known}")
+        raise ModelError(f"no model named {name!r}; there are {', '.join(_shipped_names())}")
     return ARCHITECTURES[name]
 
 

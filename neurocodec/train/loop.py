@@ -98,7 +98,10 @@ def to_unit(x: Tensor, device: torch.device) -> Tensor:
 
 
 class Objective(Protocol):
-    """What a kind of network is trained for and what its figures are. learned: what learns beside it, and at which rate, if anything."""
+    """What a kind of network is trained for and what its figures are.
+
+    learned: what learns beside it, and at which rate, if anything.
+    """
 
     @property
     def learned(self) -> tuple[nn.Module, float] | None: ...

@@ -42,7 +42,7 @@ class RateDistortion:
     def cost(
         self, net: nn.Module, z: Tensor, x: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
     ) -> Tensor:
-        """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), known but for `depth` planes, (N,).
+        """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), or of one, known but for `depth` planes, (N,).
 
         expected: of the latent, what is known anyway; then z is the difference from it. Rounding passes gradients on unchanged;
         the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its place, or, without, of those rounded.

@@ -21,7 +21,8 @@ class TaskLoss(RateDistortion):
     """Loss = that of `RateDistortion` + share * the task's + match * how far what its network says of decoded pictures is from what
     it says of the originals: the squared difference over the variance.
 
-    The network is frozen, or learns, too, by the share. Without a share pictures need no labels. Matching what a network says is distillation (Hinton et al., arXiv 1503.02531).
+    The network is frozen, or learns, too, by the share. Without a share pictures need no labels. Matching what a network says is
+    distillation (Hinton et al., arXiv 1503.02531). Raises NeurocodecError for a network that would learn what it is matched with.
     """
 
     task: str = ""  # as `tasks.find` takes it

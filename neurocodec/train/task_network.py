@@ -44,7 +44,8 @@ class TaskSchedule:
 
 def run(name: str, settings: dict, data: Path, out: Path, minutes: float, report: Callable[[dict], None]) -> None:
     """Train what a configuration describes (task; task_network: its name in the task's NETWORKS; start: a trained one whose weights
-    it starts with, where they fit, or, if it is made of several, one for each; terms; [schedule]: settings of `TaskSchedule`), measure it, and write weights and a card.
+    it starts with, where they fit, or, if it is made of several, one for each; terms; [schedule]: settings of `TaskSchedule`),
+    measure it, and write weights and a card.
 
     Raises NeurocodecError for names and settings that are not there.
     """
