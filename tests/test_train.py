@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -170,12 +172,60 @@ def test_a_network_that_grows_computes_what_it_did():
         net = Preview.start([x], channels=12, widths=(8, 8, 16))
         for p in net.parameters():
             p.add_(0.01 * torch.randn_like(p))
-        larger = grow(net, net.config | {"widths": (12, 16, 24), "blocks": (1, 2, 3)})
+        larger = grow(net, net.config | {"widths": (12, 16, 24), "blocks": (1, 2, 3)}, [x])
         z = net.analysis_transform(x)
         torch.testing.assert_close(larger.analysis_transform(x), z)
         torch.testing.assert_close(larger.synthesis_transform(z), net.synthesis_transform(z))
     larger.synthesis_transform(larger.analysis_transform(x)).sum().backward()
     assert larger.to_pixels.weight.grad[:, 8:].abs().min() > 0
+
+
+def test_new_channels_tell_what_the_others_leave_out(photos):
+    torch.manual_seed(0)
+    x = torch.from_numpy(np.stack([p[a : a + 32, a : a + 32] for p in photos for a in (0, 60, 120)])).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        net = Preview.start([x], channels=12, widths=(8, 8, 16))
+        larger = grow(net, net.config | {"channels": 20}, [x])
+        z, more = net.analysis_transform(x), larger.analysis_transform(x)
+        torch.testing.assert_close(more[:, :12], z)
+        steps = torch.ones(len(x), 1, 1, 1)
+        torch.testing.assert_close(larger.prior._rate(more, steps)[:, :12], net.prior._rate(z, steps))
+        before, after = (((n.synthesis_transform(latent) - x) ** 2).mean() for n, latent in ((net, z), (larger, more)))
+    assert after < 0.8 * before
+
+
+PARALLEL = """
+import sys, torch
+from neurocodec.train import parallel
+from neurocodec.train.muon import Muon
+parallel.join()
+torch.manual_seed(0)
+layer, x = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 2, 1)), torch.rand(4, 3, 6, 6)
+mine = x[parallel.rank() :: parallel.count()]
+learning = list(layer.parameters())
+if parallel.rank():
+    layer[0].weight.data.zero_()
+parallel.share(learning)
+optimizer = Muon([p for p in learning if p.ndim > 1], 0.1)
+for _ in range(3):
+    optimizer.zero_grad()
+    (layer(mine).square().mean() / parallel.count()).backward()
+    parallel.add([p.grad for p in learning])
+    optimizer.step()
+if parallel.rank() == parallel.count() - 1:
+    torch.save(layer.state_dict(), sys.argv[1])
+"""
+
+
+def test_two_processes_learn_what_one_does_of_both_batches(tmp_path):
+    (tmp_path / "steps.py").write_text(PARALLEL)
+    command = [sys.executable, tmp_path / "steps.py", tmp_path / "one.pt"]
+    subprocess.run(command, check=True)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*command[:1], *launcher, *command[1:2], tmp_path / "two.pt"], check=True, capture_output=True)
+    one, two = (torch.load(tmp_path / name) for name in ("one.pt", "two.pt"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-2, atol=1e-4)
 
 
 def test_steps_lower_distortion_plus_bits(photos):

@@ -3,24 +3,27 @@
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from neurocodec.errors import NeurocodecError
+from neurocodec.models.transform_coder import LOGISTIC, PACE, TransformCoder
 
 
 @torch.no_grad()
-def grow(net: nn.Module, config: dict[str, Any]) -> nn.Module:
-    """A network of the same kind with wider maps or more blocks that computes what `net` does.
+def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.Module:
+    """A network of the same kind with wider maps, more blocks or more latent channels.
 
-    What is new sees everything and, until it is trained, nothing that was there sees it; blocks must start as identities.
-    Raises NeurocodecError for a recurrent network, whose gates share a layer, and for another number of latent channels.
+    What is new in convolutions sees everything and, until it is trained, nothing that was there sees it; blocks must start as
+    identities. New channels add what of `pictures`, float32 (N, 3, H, W) in [0, 1], the rest leaves out even when its latent is
+    not quantized. Raises NeurocodecError for a recurrent network, whose gates share a layer, and for fewer channels.
     """
     if config == net.config:
         return net
-    if not hasattr(net, "analysis_transform"):
+    if not isinstance(net, TransformCoder):
         raise NeurocodecError("a recurrent network cannot be made larger")
-    larger = type(net)(**config)
-    if larger.config["channels"] != net.config["channels"]:
+    larger, channels = type(net)(**config), net.config["channels"]
+    if larger.config["channels"] < channels:
         raise NeurocodecError("the latent of a network that is made larger keeps its channels")
     known = net.state_dict()
     for name, tensor in larger.state_dict().items():
@@ -29,4 +32,28 @@ def grow(net: nn.Module, config: dict[str, Any]) -> nn.Module:
             if tensor.ndim > 1:
                 tensor[: len(old)] = 0
             tensor[tuple(slice(n) for n in old.shape)] = old
+    if larger.config["channels"] > channels:
+        level = known["prior.across.weight"][:, channels]
+        larger.prior.across.weight[:, channels:] = 0
+        larger.prior.across.weight[: len(level), -1] = level
+        _tell_what_is_left(larger, net, pictures[-1 if net.of_photos else 0])
     return larger
+
+
+def _tell_what_is_left(larger: TransformCoder, net: TransformCoder, x: Tensor) -> None:
+    """New channels begin as the best linear transform, of their number, of what `net` leaves out (reduced-rank regression)."""
+    old, new = net.config["channels"], larger.config["channels"] - net.config["channels"]
+    left = torch.cat([some - net.synthesis_transform(net.analysis_transform(some)) for some in x.split(64)])
+    seen, left = (F.pixel_unshuffle(t, net.stride).permute(0, 2, 3, 1).flatten(0, 2).double() for t in (x - 0.5, left))
+    power = seen.T @ seen
+    ridge = 1e-3 * power.diagonal().mean() * torch.eye(len(power), dtype=power.dtype)
+    expected = torch.linalg.solve(power + ridge, seen.T @ left)  # (patch, patch): from what is seen
+    values, vectors = torch.linalg.eigh((seen @ expected).T @ (seen @ expected) / len(seen))
+    basis, deviation = vectors[:, -new:].flip(1), values[-new:].flip(0).clamp_min(1e-9).sqrt() / net.finest
+    larger.analysis.weight[old:] = (expected @ basis).T / net.finest
+    larger.synthesis.weight[:, old:] = basis * net.finest
+    larger.prior.scale[old:] = (LOGISTIC * deviation).log() / PACE
+    larger.analysis.bias[old:] = 0
+    for layer in (larger.to_latent, larger.prior.told):
+        layer.weight[old:] = 0
+        layer.bias[old:] = 0

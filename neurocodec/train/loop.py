@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neurocodec.errors import NeurocodecError
 from neurocodec.precision import mixed
-from neurocodec.train import data
+from neurocodec.train import data, parallel
 from neurocodec.train.muon import Muon
 
 CHECKPOINT = "checkpoint.pt"
@@ -30,7 +30,7 @@ class Schedule:
     learning_rate: float = 1e-3  # of Adam, peak; warmed up over 2 % of the time, then a cosine to 1 % of it
     linear_rate: float = 0.1  # share of it for the linear transforms, which start well
     muon_rate: float = 0.0  # of Muon, peak, which trains the matrices and kernels that do not start well; 0: Adam does
-    batch_pixels: int = 32768  # per step
+    batch_pixels: int = 32768  # per step, of each process
     crop: int = 128  # pixels, each way
     thumbs: float = 0.33  # share of steps that train on 32x32 thumbnails
     cuts: int = 16384  # thumbnails cut from the photos
@@ -43,7 +43,7 @@ class Pictures:
     """Training and validation pictures, disjoint: of 16 or more, one photo in 64 and one thumbnail in 64 are held out."""
 
     def __init__(self, photos: list[Path], thumbs: list[Path], schedule: Schedule):
-        self._rng = np.random.default_rng(schedule.seed)
+        self._rng = np.random.default_rng([schedule.seed, parallel.rank()])
         self._schedule = schedule
         everything = data.load_photos(photos)
         self.photos, self.held_photos = _hold_out(everything)
@@ -131,7 +131,8 @@ def train(
     """Train for `minutes`; return the averaged network and its last figures.
 
     state: an earlier run's checkpoint to go on from, whose minutes count, or None. Writes CHECKPOINT every three
-    minutes; every five a line of figures goes to `log.jsonl` and to `report`.
+    minutes; every five a line of figures goes to `log.jsonl` and to `report`. Of several processes (`parallel.py`) the first
+    does so; others return no figures.
     """
     out.mkdir(parents=True, exist_ok=True)
     net = net.to(device, memory_format=torch.channels_last)
@@ -147,21 +148,27 @@ def train(
         for name, part in saved.items():
             part.load_state_dict(state[name])
         step, before = state["step"], state["seconds"]
-    rng = np.random.default_rng([schedule.seed, step])
+    learning = [p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]]
+    parallel.share(learning)
+    torch.manual_seed(schedule.seed + parallel.rank())
+    rng = np.random.default_rng([schedule.seed, step, parallel.rank()])
     autocast = mixed(device)
     begin = time.monotonic()
     last_save = last_line = before
     running: list[float] = []
+    line: dict[str, Any] = {}
     while True:
         seconds = before + time.monotonic() - begin
         progress = min(max(seconds / (60 * minutes), step / schedule.steps if schedule.steps else 0.0), 1.0)
+        parallel.share([clock := torch.tensor(progress)])
+        progress = float(clock)
         done = progress >= 1.0
-        if done or seconds - last_save > _CHECKPOINT_SECONDS:
+        if parallel.rank() == 0 and (done or seconds - last_save > _CHECKPOINT_SECONDS):
             state = {name: part.state_dict() for name, part in saved.items()}
             _save(out / CHECKPOINT, state | {"config": net.config, "step": step, "seconds": seconds})
             last_save = seconds
-        if done or seconds - last_line > _VALIDATION_SECONDS:
-            line: dict[str, Any] = {"step": step, "minutes": round(seconds / 60, 1)}
+        if parallel.rank() == 0 and (done or seconds - last_line > _VALIDATION_SECONDS):
+            line = {"step": step, "minutes": round(seconds / 60, 1)}
             line["loss"] = round(float(np.mean(running)), 4) if running else None
             for name, held in (("photos", pictures.held_photos), ("thumbs", pictures.held_thumbs)):
                 if held:
@@ -181,7 +188,8 @@ def train(
             loss = objective.loss(net, to_unit(x, device), progress, rng, *labels)
         for optimizer in optimizers.values():
             optimizer.zero_grad()
-        loss.backward()
+        (loss / parallel.count()).backward()
+        parallel.add([p.grad for p in learning if p.grad is not None])
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for optimizer in optimizers.values():
             optimizer.step()

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from neurocodec.train import parallel
+
 _QUINTIC, _ROUNDS = (3.4445, -4.7750, 2.0315), 5  # takes singular values in (0, 1] near 1
 
 
@@ -35,15 +37,20 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient. Of several processes, each makes its share of matrices orthogonal."""
         for settings in self.param_groups:
-            for p in settings["params"]:
-                if p.grad is None:
-                    continue
+            learning = [p for p in settings["params"] if p.grad is not None]
+            updates = []
+            for i, p in enumerate(learning):
                 average = self.state[p].setdefault("average", torch.zeros_like(p))
                 average.lerp_(p.grad, 1 - settings["momentum"])
+                if i % parallel.count() != parallel.rank():
+                    updates.append(torch.zeros_like(p))
+                    continue
                 # Kernels are channels last, so that this makes matrices of them without a copy.
                 rows = p.grad.lerp(average, settings["momentum"]).movedim(1, -1)
-                update = orthogonal(rows.flatten(1)).reshape(rows.shape).movedim(-1, 1)
+                updates.append(orthogonal(rows.flatten(1)).reshape(rows.shape).movedim(-1, 1))
+            parallel.add(updates)
+            for p, update in zip(learning, updates, strict=True):
                 tall = max(1.0, p.shape[0] / p[0].numel()) ** 0.5
                 p.add_(update, alpha=-settings["lr"] * tall)

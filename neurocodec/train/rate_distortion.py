@@ -24,6 +24,7 @@ class RateDistortion:
     deepest: float = 2.4  # planes that are not known of a picture at most; about 20 bytes of a thumbnail
     lagrangian: float = 6e-5
     power: float = 1.2
+    balance: float = 0.0  # a picture counts 3^(-balance * depth); at 0.6 planes of photos matter alike
     multiscale: float = 0.0  # share of MS-SSIM in similarity
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
@@ -37,7 +38,7 @@ class RateDistortion:
         depth = torch.from_numpy(rng.random(len(x)) * self.deepest).float().to(x.device)
         z = net.analysis_transform(pad(x, net.stride)).float()
         noise = torch.rand_like(z) - 0.5
-        return self.cost(net, z, x, depth, noise).mean()
+        return (BASE ** (-self.balance * depth) * self.cost(net, z, x, depth, noise)).mean()
 
     def cost(
         self, net: nn.Module, z: Tensor, x: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0

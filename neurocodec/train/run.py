@@ -16,7 +16,7 @@ from neurocodec import tasks, weights
 from neurocodec.errors import NeurocodecError
 from neurocodec.models import ARCHITECTURES
 from neurocodec.payload import RawPasses
-from neurocodec.train import contexts, task_network
+from neurocodec.train import contexts, parallel, task_network
 from neurocodec.train.grow import grow
 from neurocodec.train.loop import CHECKPOINT, Objective, Pictures, Schedule, to_unit, train
 from neurocodec.train.rate_distortion import RateDistortion
@@ -53,6 +53,7 @@ def run(
         return task_network.run(config.stem, settings, Path(data[0]), out, minutes, report)
     if device == "cuda" and not torch.cuda.is_available():
         raise NeurocodecError("no CUDA device is here")
+    parallel.join()
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     schedule = Schedule(**settings.get("schedule", {}))
     of_task = {"task": settings["task"]} if "task" in settings else {}
@@ -72,13 +73,15 @@ def run(
         net = network(**state["config"])
     elif "weights" in settings:
         net = deepcopy(weights.network(_start(config, settings).path)).requires_grad_(True)
-        net = grow(net, net.config | settings.get("network", {}))
+        net = grow(net, net.config | settings.get("network", {}), pictures.samples())
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
     if encoder_only:
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(name.startswith(net.encoder_parts))
     trained, figures = train(net, objective, pictures, schedule, out, minutes, chosen, state, report)
+    if parallel.rank():
+        return
     if objective.learned:
         torch.save(objective.learned[0].state_dict(), out / f"{config.stem}.network.pt")
     target = out / f"{config.stem}.safetensors"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neurocodec import tasks
 from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Task
+from neurocodec.train import parallel
 from neurocodec.train.loop import Pictures, Schedule, centre
 from neurocodec.train.rate_distortion import RateDistortion, pad
 from neurocodec.train.task_network import augmented
@@ -76,7 +77,7 @@ class LabelledPictures(Pictures):
     """A task's training pictures; one in 16 is held out."""
 
     def __init__(self, examples: Sequence[Example], schedule: Schedule):
-        self._rng = np.random.default_rng(schedule.seed)
+        self._rng = np.random.default_rng([schedule.seed, parallel.rank()])
         self._schedule, self._examples = schedule, [e for i, e in enumerate(examples) if i % 16]
         held = [e.picture for i, e in enumerate(examples) if not i % 16]
         pixels = examples[0].label.ndim > 0

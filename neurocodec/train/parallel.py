@@ -1,0 +1,38 @@
+"""Data parallelism: several processes train one network, each on batches of its own, if `torchrun` started them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, distributed
+
+
+def join() -> None:
+    """Wait for the other processes, if there are any."""
+    if distributed.is_torchelastic_launched() and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def count() -> int:
+    """Of processes."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Of this process, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+@torch.no_grad()
+def share(tensors: Sequence[Tensor]) -> None:
+    """Replace float tensors by those of process 0."""
+    add([t if rank() == 0 else t.zero_() for t in tensors])
+
+
+@torch.no_grad()
+def add(tensors: Sequence[Tensor]) -> None:
+    """Replace float tensors by their sums over all processes."""
+    if count() > 1:
+        flat = torch.cat([t.flatten() for t in tensors])
+        distributed.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
