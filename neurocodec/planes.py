@@ -181,11 +181,11 @@ class Tables:
     def expected(self, known: Known, plane: int) -> np.ndarray:
         """Indices, uint8, of the magnitudes that the elements of which a plane is told are expected to have."""
         channels, height, width = known.shape
-        mine = known.channels(plane)
-        seen = _features(plane).take(known.value + LARGEST).reshape(channels, -1)
+        mine, begun = known.channels(plane), known.channels(plane + 1)  # of others nothing but 0 is known
+        seen = _features(plane).take(known.value.reshape(channels, -1)[begun] + LARGEST)
         of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
         with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
-            here = _unit(self.across @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
+            here = _unit(self.across[:, begun] @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
             padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
             places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
             nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])

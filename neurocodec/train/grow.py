@@ -18,8 +18,6 @@ def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.M
     identities. New channels add what of `pictures`, float32 (N, 3, H, W) in [0, 1], the rest leaves out even when its latent is
     not quantized. Raises NeurocodecError for a recurrent network, whose gates share a layer, and for fewer channels.
     """
-    if config == net.config:
-        return net
     if not isinstance(net, TransformCoder):
         raise NeurocodecError("a recurrent network cannot be made larger")
     larger, channels = type(net)(**config), net.config["channels"]

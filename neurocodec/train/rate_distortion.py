@@ -21,24 +21,26 @@ class RateDistortion:
 
     figures: ClassVar[str] = "bytes_ssim_ms_ssim_by_depth"
     learned: ClassVar[None] = None  # beside the codec
-    deepest: float = 2.4  # planes that are not known of a picture at most; about 20 bytes of a thumbnail
+    shallowest: float = 0.0  # planes that are not known of a picture, at least: above 0, high rates are given up for low ones
+    deepest: float = 2.4  # and at most; about 20 bytes of a thumbnail
     lagrangian: float = 6e-5
     power: float = 1.2
     balance: float = 0.0  # a picture counts 3^(-balance * depth); at 0.6 planes of photos matter alike
     multiscale: float = 0.0  # share of MS-SSIM in similarity
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
-    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator) -> Tensor:
-        """A scalar; x: (N, 3, H, W) in [0, 1], H and W multiples of 8."""
+    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor:
+        """A scalar; x: (N, 3, H, W) in [0, 1]; labels: (N, ...), what else `trade` takes."""
         height, width = x.shape[2:]
         if rng.random() < self.shorter:
             side = int(rng.integers(14, 32))
             height, width = (side, width) if rng.random() < 0.5 else (height, side)
         x = x[:, :, :height, :width]
-        depth = torch.from_numpy(rng.random(len(x)) * self.deepest).float().to(x.device)
+        depth = torch.from_numpy(rng.uniform(self.shallowest, self.deepest, len(x))).float().to(x.device)
         z = net.analysis_transform(pad(x, net.stride)).float()
-        noise = torch.rand_like(z) - 0.5
-        return (BASE ** (-self.balance * depth) * self.cost(net, z, x, depth, noise)).mean()
+        y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
+        costs = self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth, *labels)
+        return (BASE ** (-self.balance * depth) * costs).mean()
 
     def cost(
         self, net: nn.Module, z: Tensor, x: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
@@ -62,8 +64,11 @@ class RateDistortion:
             bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(rounded, steps)
         return net.synthesis_transform(rounded + expected).float(), bits
 
-    def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int) -> Tensor:
-        """Of each picture, (N,): its distortion, plus the bits that y takes at some depth; x, y: (N, 3, H, W) in [0, 1]."""
+    def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int, *labels: Tensor) -> Tensor:
+        """Of each picture, (N,): its distortion, plus the bits that y takes at some depth; x, y: (N, 3, H, W) in [0, 1].
+
+        labels: of tasks, here none.
+        """
         if self.multiscale:
             single, multi = losses.ms_ssim(x, y)
             similarity = (1 - self.multiscale) * single + self.multiscale * multi

@@ -73,7 +73,8 @@ def run(
         net = network(**state["config"])
     elif "weights" in settings:
         net = deepcopy(weights.network(_start(config, settings).path)).requires_grad_(True)
-        net = grow(net, net.config | settings.get("network", {}), pictures.samples())
+        if (larger := net.config | settings.get("network", {})) != net.config:
+            net = grow(net, larger, pictures.samples())
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
     if encoder_only:

@@ -13,7 +13,7 @@ from neurocodec.errors import NeurocodecError
 from neurocodec.tasks import Example, Task
 from neurocodec.train import parallel
 from neurocodec.train.loop import Pictures, Schedule, centre
-from neurocodec.train.rate_distortion import RateDistortion, pad
+from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.task_network import augmented
 
 
@@ -23,18 +23,21 @@ class TaskLoss(RateDistortion):
     it says of the originals: the squared difference over the variance.
 
     The network is frozen, or learns, too, by the share. Without a share pictures need no labels. Matching what a network says is
-    distillation (Hinton et al., arXiv 1503.02531). Raises NeurocodecError for a network that would learn what it is matched with.
+    distillation (Hinton et al., arXiv 1503.02531). Raises NeurocodecError for a network that would learn what it is matched
+    with, and for labelled pictures made shorter.
     """
 
     task: str = ""  # as `tasks.find` takes it
     share: float = 0.1
     match: float = 0.0
     joint: float = 0.0  # learning rate of the task's network; 0: it is frozen
-    shallowest: float = 0.0  # planes that are not known of a picture at least: above 0, high rates are given up for low ones
+    shorter: float = 0.0  # labels are of whole pictures
 
     def __post_init__(self) -> None:
         if self.joint and (self.match or not self.share):
             raise NeurocodecError("a task's network learns by a share of the task's loss, and with nothing to match")
+        if self.shorter and self.share:
+            raise NeurocodecError("pictures that have labels cannot be made shorter")
 
     @cached_property
     def judge(self) -> Task:
@@ -50,14 +53,6 @@ class TaskLoss(RateDistortion):
     def learned(self) -> tuple[nn.Module, float] | None:
         """The task's network, if it is not frozen, and its learning rate."""
         return (self._network, self.joint) if self.joint else None
-
-    def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor:
-        """A scalar; x: (N, 3, H, W) in [0, 1]; labels: (N, ...), as the task's loss takes them."""
-        depth = torch.from_numpy(rng.uniform(self.shallowest, self.deepest, len(x))).float().to(x.device)
-        z = net.analysis_transform(pad(x, net.stride)).float()
-        y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
-        y = y[:, :, : x.shape[2], : x.shape[3]]
-        return self.trade(x, y, bits, depth, *labels).mean()
 
     def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int, *labels: Tensor) -> Tensor:
         """That of `RateDistortion`, and what the network loses; without labels, as in a search, only by what is to match."""
