@@ -198,7 +198,7 @@ PARALLEL = """
 import sys, torch
 from neurocodec.train import parallel
 from neurocodec.train.muon import Muon
-parallel.join()
+parallel.join(torch.device("cpu"))
 torch.manual_seed(0)
 layer, x = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 2, 1)), torch.rand(4, 3, 6, 6)
 mine = x[parallel.rank() :: parallel.count()]

@@ -160,7 +160,7 @@ def train(
     while True:
         seconds = before + time.monotonic() - begin
         progress = min(max(seconds / (60 * minutes), step / schedule.steps if schedule.steps else 0.0), 1.0)
-        parallel.share([clock := torch.tensor(progress)])
+        parallel.share([clock := torch.tensor(progress, device=device)])
         progress = float(clock)
         done = progress >= 1.0
         if parallel.rank() == 0 and (done or seconds - last_save > _CHECKPOINT_SECONDS):

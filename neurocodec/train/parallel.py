@@ -1,15 +1,18 @@
 """Data parallelism: several processes train one network, each on batches of its own, if `torchrun` started them."""
 
+import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, distributed
 
 
-def join() -> None:
-    """Wait for the other processes, if there are any."""
+def join(device: torch.device) -> None:
+    """Wait for the other processes, if there are any; each takes a GPU of its own, if not the processor."""
     if distributed.is_torchelastic_launched() and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 
 def count() -> int:

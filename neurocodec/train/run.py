@@ -53,8 +53,8 @@ def run(
         return task_network.run(config.stem, settings, Path(data[0]), out, minutes, report)
     if device == "cuda" and not torch.cuda.is_available():
         raise NeurocodecError("no CUDA device is here")
-    parallel.join()
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    parallel.join(chosen)
     schedule = Schedule(**settings.get("schedule", {}))
     of_task = {"task": settings["task"]} if "task" in settings else {}
     objective = _objective(settings)(**settings.get("objective", {}), **of_task)
