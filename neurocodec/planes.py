@@ -186,7 +186,8 @@ class Tables:
         of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
         with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
             here = _unit(self.across[:, begun] @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
-            padded = np.pad(here.reshape(-1, height, width), ((0, 0), (1, 1), (1, 1)))
+            padded = np.zeros((len(here), height + 2, width + 2), np.float32)
+            padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
             places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
             nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])
             both = np.concatenate([here, _unit(self.around @ nearby, self.shifts[1])])
@@ -255,8 +256,12 @@ def _pass(
     """First the `busy` elements are told, then, by runs, those that hardly change."""
     coded: list[Symbols] = []
     digits = np.ones(len(keys), np.uint8)
+    if not len(keys):
+        return Told(plane, elements, digits, ())
 
     def symbols(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
+        if not len(keys):
+            return np.empty(0, np.uint8)
         found = code(table, keys, true)
         coded.append(Symbols(table, keys[: len(found)], found))
         return found

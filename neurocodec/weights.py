@@ -144,7 +144,7 @@ def find(name: str | os.PathLike) -> Model:
         if not path.is_file():
             raise ModelError(f"no weights file {text}")
         return Model(text, path, _architecture(_metadata(path).get("architecture", "")))
-    architecture = _architecture(text.partition(".")[0])
+    architecture = _architecture(_architecture_name(text))
     path = directory() / (text + _SUFFIX)
     if not path.is_file():
         raise ModelError(f"no weights for model {text!r}")
@@ -153,10 +153,12 @@ def find(name: str | os.PathLike) -> Model:
 
 def find_for(number: int, fingerprint: int) -> Model:
     """The shipped model that wrote a stream. Raises ModelError when there is none with that number and fingerprint."""
-    architecture_of(number)
-    for model in shipped():
-        if model.architecture.number == number and model.fingerprint == fingerprint and "decoder" not in _metadata(model.path):
-            return model
+    architecture = architecture_of(number)
+    for name in _shipped_names():
+        if _architecture_name(name) == architecture.name:
+            model = find(name)
+            if model.fingerprint == fingerprint and "decoder" not in _metadata(model.path):
+                return model
     raise ModelError(f"written with other weights (fingerprint {fingerprint:04x}); name their file with -m")
 
 
@@ -314,6 +316,10 @@ def save_variant(
     write_atomically(path, serialize(tensors, metadata))
 
 
+def _architecture_name(model: str) -> str:
+    return model.partition(".")[0]
+
+
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         raise ModelError(f"no model named {name!r}; there are {', '.join(_shipped_names())}")
@@ -321,12 +327,20 @@ def _architecture(name: str) -> Architecture:
 
 
 def _metadata(path: Path) -> dict[str, str]:
+    try:
+        return _metadata_of(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise ModelError(f"{path} is not a weights file: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _metadata_of(path: Path, modified: int) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
             return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise ModelError(f"{path} is not a weights file: {error}") from None
 
 
