@@ -20,7 +20,7 @@ from neurocodec.train import data, parallel
 from neurocodec.train.muon import Muon
 
 CHECKPOINT = "checkpoint.pt"
-_CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 300
+_CHECKPOINT_SECONDS, _VALIDATION_SECONDS = 180, 600
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def train(
     """Train for `minutes`; return the averaged network and its last figures.
 
     state: an earlier run's checkpoint to go on from, whose minutes count, or None. Writes CHECKPOINT every three
-    minutes; every five a line of figures goes to `log.jsonl` and to `report`. Of several processes (`parallel.py`) the first
+    minutes; every ten a line of figures goes to `log.jsonl` and to `report`. Of several processes (`parallel.py`) the first
     does so; others return no figures.
     """
     out.mkdir(parents=True, exist_ok=True)

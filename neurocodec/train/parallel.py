@@ -7,9 +7,14 @@ import torch
 from torch import Tensor, distributed
 
 
+def started() -> bool:
+    """Whether `torchrun` started this process."""
+    return distributed.is_torchelastic_launched()
+
+
 def join(device: torch.device) -> None:
     """Wait for the other processes, if there are any; each takes a GPU of its own, if not the processor."""
-    if distributed.is_torchelastic_launched() and not distributed.is_initialized():
+    if started() and not distributed.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -80,18 +80,17 @@ class RateDistortion:
 
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]:
         """Mean [bytes by the prior, SSIM, MS-SSIM] at depths of 10/3, 3, ... 0, pictures rounded to 8 bits."""
-        rows = []
-        for third in range(10, -1, -1):
-            sums = np.zeros(3)
-            for x in batches:
-                z = net.analysis_transform(x).float()
+        thirds = range(10, -1, -1)
+        sums = np.zeros((len(thirds), 3))
+        for x in batches:
+            z = net.analysis_transform(x).float()
+            for row, third in zip(sums, thirds, strict=True):
                 steps = net.prior.steps(z, x.new_full((len(x), 1, 1, 1), third / 3))
                 known = torch.round(z / steps) * steps
                 y = net.synthesis_transform(known)
                 bits = net.prior(known, steps).sum()
-                sums += float(bits) / 8, *(float(v.sum()) for v in losses.ms_ssim(x, losses.rounded(y)))
-            rows.append([round(float(v), 4) for v in sums / sum(map(len, batches))])
-        return rows
+                row += float(bits) / 8, *(float(v.sum()) for v in losses.ms_ssim(x, losses.rounded(y)))
+        return np.round(sums / sum(map(len, batches)), 4).tolist()
 
 
 def pad(x: Tensor, stride: int) -> Tensor:

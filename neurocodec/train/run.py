@@ -50,6 +50,8 @@ def run(
         if not Path(path.removeprefix(_THUMBS)).exists():
             raise NeurocodecError(f"no data at {path}")
     if "task_network" in settings:
+        if parallel.started():
+            raise NeurocodecError("a task's own network is trained by one process")
         return task_network.run(config.stem, settings, Path(data[0]), out, minutes, report)
     if device == "cuda" and not torch.cuda.is_available():
         raise NeurocodecError("no CUDA device is here")

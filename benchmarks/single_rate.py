@@ -1,0 +1,70 @@
+"""What one embedded stream costs: a model's bytes beside those of the same network trained for one rate, at equal MS-SSIM.
+
+neurocodec train models/configs/photo.single-rate.toml --data photos/train-0.tar --data photos/train-1.tar --out runs/single-rate --minutes 20
+python benchmarks/single_rate.py data/kodak --single runs/single-rate/photo.single-rate.safetensors --out benchmarks/results/0.1.0/single_rate.json
+
+Each photo is told by the network of one rate to one plane, the one it was trained for, and by prefixes of the embedded stream of
+as many bytes, and of shares of them; where the mean MS-SSIM is the same, the share says what embedding costs.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+import neurocodec
+from neurocodec import metrics
+from neurocodec.planes import PLANES, RANKS
+
+SHARES = np.arange(0.80, 1.21, 0.05)  # of the bytes of the network of one rate
+FIGURES = {"ms_ssim": metrics.ms_ssim, "ssim": metrics.ssim, "psnr": metrics.psnr}
+
+
+def measured(image: np.ndarray, payload: bytes, model: str) -> list[float]:
+    """Figures of a header-less stream."""
+    shown = np.asarray(neurocodec.decode(payload, model=model, size=(image.shape[1], image.shape[0])))
+    return [figure(image, shown) for figure in FIGURES.values()]
+
+
+@click.command()
+@click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--single", type=click.Path(exists=True, dir_okay=False), required=True, help="Weights trained for one rate.")
+@click.option("--plane", default=2, help="The one they were trained for, from 0, the finest.")
+@click.option("--model", default="photo", help="Of the embedded stream.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
+def main(photos: Path, single: str, plane: int, model: str, out: Path | None) -> None:
+    """Compare bytes at equal MS-SSIM on the PNG files of a folder."""
+    pictures = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(photos.glob("*.png"))]
+    bpp, of_single, of_shares = [], [], []
+    for image in pictures:
+        one = neurocodec.encode(image, model=single, passes=(PLANES - plane) * RANKS, headerless=True)
+        most = int(len(one) * SHARES[-1]) + 1
+        embedded = neurocodec.encode(image, model=model, bytes=most, headerless=True)
+        bpp.append(8 * len(one) / image[..., 0].size)
+        of_single.append(measured(image, one, single))
+        of_shares.append([measured(image, embedded[: round(share * len(one))], model) for share in SHARES])
+    target, curve = np.mean(of_single, 0), np.mean(of_shares, 0)
+    said = {
+        "photos": len(pictures),
+        "bpp": round(float(np.mean(bpp)), 4),
+        "single_rate": {name: round(float(v), 4) for name, v in zip(FIGURES, target, strict=True)},
+        "embedded": [
+            {"share": round(float(s), 2)} | {name: round(float(v), 4) for name, v in zip(FIGURES, row, strict=True)}
+            for s, row in zip(SHARES, curve, strict=True)
+        ],
+        "share_at_equal": {
+            name: round(float(np.interp(target[i], curve[:, i], SHARES, left=np.nan, right=np.nan)), 3)
+            for i, name in enumerate(FIGURES)
+        },
+    }
+    text = json.dumps(said, indent=1)
+    click.echo(text)
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
