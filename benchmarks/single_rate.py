@@ -1,10 +1,12 @@
 """What one embedded stream costs: a model's bytes beside those of the same network trained for one rate, at equal MS-SSIM.
 
-neurocodec train models/configs/photo.single-rate.toml --data photos/train-0.tar --data photos/train-1.tar --out runs/single-rate --minutes 20
-python benchmarks/single_rate.py data/kodak --single runs/single-rate/photo.single-rate.safetensors --out benchmarks/results/0.1.0/single_rate.json
+neurocodec train models/configs/photo.single-rate.toml --data photos/train-0.tar --data photos/train-1.tar \\
+    --out runs/single-rate --minutes 25
+python benchmarks/single_rate.py data/kodak runs/single-rate/photo.single-rate.safetensors \\
+    --out benchmarks/results/0.1.0/single_rate.json
 
-Each photo is told by the network of one rate to one plane, the one it was trained for, and by prefixes of the embedded stream of
-as many bytes, and of shares of them; where the mean MS-SSIM is the same, the share says what embedding costs.
+The network of one rate tells each photo to one plane, the one it was trained for. Beside it stand prefixes of the embedded
+stream of as many bytes, and of shares of them; where the mean MS-SSIM is the same, the share says what embedding costs.
 """
 
 import json
@@ -18,6 +20,7 @@ import neurocodec
 from neurocodec import metrics
 from neurocodec.planes import PLANES, RANKS
 
+PLANE = 2  # to which the network of one rate is known
 SHARES = np.arange(0.80, 1.21, 0.05)  # of the bytes of the network of one rate
 FIGURES = {"ms_ssim": metrics.ms_ssim, "ssim": metrics.ssim, "psnr": metrics.psnr}
 
@@ -30,16 +33,15 @@ def measured(image: np.ndarray, payload: bytes, model: str) -> list[float]:
 
 @click.command()
 @click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--single", type=click.Path(exists=True, dir_okay=False), required=True, help="Weights trained for one rate.")
-@click.option("--plane", default=2, help="The one they were trained for, from 0, the finest.")
+@click.argument("single", type=click.Path(exists=True, dir_okay=False))
 @click.option("--model", default="photo", help="Of the embedded stream.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(photos: Path, single: str, plane: int, model: str, out: Path | None) -> None:
-    """Compare bytes at equal MS-SSIM on the PNG files of a folder."""
+def main(photos: Path, single: str, model: str, out: Path | None) -> None:
+    """Compare bytes at equal MS-SSIM on the PNG files of a folder; SINGLE: weights trained for one rate."""
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(photos.glob("*.png"))]
     bpp, of_single, of_shares = [], [], []
     for image in pictures:
-        one = neurocodec.encode(image, model=single, passes=(PLANES - plane) * RANKS, headerless=True)
+        one = neurocodec.encode(image, model=single, passes=(PLANES - PLANE) * RANKS, headerless=True)
         most = int(len(one) * SHARES[-1]) + 1
         embedded = neurocodec.encode(image, model=model, bytes=most, headerless=True)
         bpp.append(8 * len(one) / image[..., 0].size)
