@@ -1,5 +1,7 @@
 """Better latents for one picture, found by trying single steps of the quantizer. Decoding does not change."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -8,16 +10,19 @@ from neurocodec.train.rate_distortion import RateDistortion
 
 _FIRST = 2  # plane up to which everything is known when the search begins
 _TRIED = 32  # changes per round
+_PRICE = 0.5  # of a bit, beside that in training, which is told bits of latents with noise: they fall less when latents do
 
 
 @torch.no_grad()
 def refine(net: nn.Module, x: Tensor, z: Tensor, largest: Tensor, objective: RateDistortion, rounds: int) -> Tensor:
     """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z after each of the last planes.
 
-    objective: what the network was trained for, which is what costs. largest: magnitude of elements, (C, 1, 1). Plane by plane,
-    in each of some rounds the changes by one step that a gradient promises most of are tried one by one, and then those that kept
-    the promise together; they must pay off there and after all planes to come. What is settled on in one plane bounds the next.
+    objective: what the network was trained for, which is what costs, but for the price of bits. largest: magnitude of elements,
+    (C, 1, 1). Plane by plane, in each of some rounds the changes by one step that a gradient promises most of are tried one by
+    one, and then those that kept the promise together; they must pay off there and after all planes to come. What is settled on
+    in one plane bounds the next.
     """
+    objective = replace(objective, lagrangian=_PRICE * objective.lagrangian)
     high = largest.float().expand_as(z)
     low = -high
     z = z.round().clamp(low, high)

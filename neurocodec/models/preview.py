@@ -1,4 +1,4 @@
-"""`preview`: the codec of thumbnails (`models/transform_coder.py`), 64 numbers per 8x8 pixels, nearly all of it 3x3 convolutions."""
+"""`preview`: the codec of thumbnails (`models/transform_coder.py`), 96 numbers per 8x8 pixels, nearly all of it 3x3 convolutions."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class Preview(TransformCoder):
 
     def __init__(
         self,
-        channels: int = 64,
+        channels: int = 96,
         widths: Sequence[int] = (64, 128, 256),
         blocks: Sequence[int] = (1, 2, 2),
         block: str | Sequence[str] = "residual",
