@@ -31,6 +31,13 @@ def measured(image: np.ndarray, payload: bytes, model: str) -> list[float]:
     return [figure(image, shown) for figure in FIGURES.values()]
 
 
+def share_at(figure: float, curve: np.ndarray) -> float | None:
+    """Of the bytes at which a curve over `SHARES` reaches a figure, if it does."""
+    if not curve.min() <= figure <= curve.max():
+        return None
+    return round(float(np.interp(figure, np.maximum.accumulate(curve), SHARES)), 3)
+
+
 @click.command()
 @click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("single", type=click.Path(exists=True, dir_okay=False))
@@ -56,10 +63,7 @@ def main(photos: Path, single: str, model: str, out: Path | None) -> None:
             {"share": round(float(s), 2)} | {name: round(float(v), 4) for name, v in zip(FIGURES, row, strict=True)}
             for s, row in zip(SHARES, curve, strict=True)
         ],
-        "share_at_equal": {
-            name: round(float(np.interp(target[i], curve[:, i], SHARES, left=np.nan, right=np.nan)), 3)
-            for i, name in enumerate(FIGURES)
-        },
+        "share_at_equal": {name: share_at(target[i], curve[:, i]) for i, name in enumerate(FIGURES)},
     }
     text = json.dumps(said, indent=1)
     click.echo(text)
