@@ -1,7 +1,7 @@
 """What one embedded stream costs: a model's bytes beside those of the same network trained for one rate, at equal MS-SSIM.
 
 neurocodec train models/configs/photo.single-rate.toml --data photos/train-0.tar --data photos/train-1.tar \\
-    --out runs/single-rate --minutes 25
+    --out runs/single-rate --minutes 13
 python benchmarks/single_rate.py data/kodak runs/single-rate/photo.single-rate.safetensors \\
     --out benchmarks/results/0.1.0/single_rate.json
 
