@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 import neurocodec
-from neurocodec import metrics
-from neurocodec.planes import PLANES, RANKS
+from neurocodec import metrics, weights
+from neurocodec.planes import RANKS
 
 PLANE = 2  # to which the network of one rate is known
 SHARES = np.arange(0.80, 1.21, 0.05)  # of the bytes of the network of one rate
@@ -46,9 +46,10 @@ def share_at(figure: float, curve: np.ndarray) -> float | None:
 def main(photos: Path, single: str, model: str, out: Path | None) -> None:
     """Compare bytes at equal MS-SSIM on the PNG files of a folder; SINGLE: weights trained for one rate."""
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(photos.glob("*.png"))]
+    passes = (max(weights.find(single).layout.tables.tops) - PLANE) * RANKS
     bpp, of_single, of_shares = [], [], []
     for image in pictures:
-        one = neurocodec.encode(image, model=single, passes=(PLANES - PLANE) * RANKS, headerless=True)
+        one = neurocodec.encode(image, model=single, passes=passes, headerless=True)
         most = int(len(one) * SHARES[-1]) + 1
         embedded = neurocodec.encode(image, model=model, bytes=most, headerless=True)
         bpp.append(8 * len(one) / image[..., 0].size)
