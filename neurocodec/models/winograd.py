@@ -1,7 +1,8 @@
 """3x3 convolutions of 4x4 maps by Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray, arXiv 1509.09308).
 
 Of a map of 4x4 each way a convolution takes 36 products per pair of channels instead of 144, all in matrix products, which
-makes it train twice as fast on processors. The function is that of `nn.Conv2d`, up to rounding.
+makes it train half as fast again on processors, in float32. The function is that of `nn.Conv2d`, up to rounding; in bfloat16 it
+would be off by 3 %, and no faster.
 """
 
 import torch
@@ -25,7 +26,8 @@ class Conv3x3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.shape[2:] == (_MAP, _MAP) and x.device.type == "cpu":
+        training = torch.is_grad_enabled() and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if training and x.shape[2:] == (_MAP, _MAP):
             return winograd(x, self.weight, self.bias)
         return F.conv2d(x, self.weight, self.bias, padding=1)
 

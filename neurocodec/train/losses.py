@@ -29,10 +29,11 @@ def _ssim_cs(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean SSIM and mean contrast-structure term per picture and channel, each (N, 3); x, y: (N, 3, H, W) in [0, 1]."""
     left, right = _window(x.shape[2], x.device).T, _window(x.shape[3], x.device)
     with torch.autocast(x.device.type, enabled=False):  # variances are differences of what is nearly equal
-        mx, my, xx, yy, xy = (left @ m @ right for m in (x, y, x * x, y * y, x * y))
+        mx, my, squares, xy = (left @ m @ right for m in (x, y, x * x + y * y, x * y))
     c1, c2 = 0.01**2, 0.03**2
-    cs = (2 * (xy - mx * my) + c2) / (xx - mx * mx + yy - my * my + c2)
-    return ((2 * mx * my + c1) / (mx * mx + my * my + c1) * cs).mean((2, 3)), cs.mean((2, 3))
+    product, powers = mx * my, mx * mx + my * my
+    cs = (2 * (xy - product) + c2) / (squares - powers + c2)
+    return ((2 * product + c1) / (powers + c1) * cs).mean((2, 3)), cs.mean((2, 3))
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -56,6 +57,7 @@ def ms_ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     while scales < len(_MS_WEIGHTS) and min(x.shape[2:]) >> scales >= _TAPS:
         scales += 1
     weights = _MS_WEIGHTS[:scales]
+    x, y = x.contiguous(), y.contiguous()  # for the matrix products
     product, single = 1.0, None
     for i, weight in enumerate(weights):
         s, cs = _ssim_cs(x, y)

@@ -36,7 +36,9 @@ class RateDistortion:
             side = int(rng.integers(14, 32))
             height, width = (side, width) if rng.random() < 0.5 else (height, side)
         x = x[:, :, :height, :width]
-        depth = torch.from_numpy(rng.uniform(self.shallowest, self.deepest, len(x))).float().to(x.device)
+        # One depth in each of so many equal ranges: batches differ less than with independent ones.
+        share = (rng.permutation(len(x)) + rng.random(len(x))) / len(x)
+        depth = torch.from_numpy(self.shallowest + (self.deepest - self.shallowest) * share).float().to(x.device)
         z = net.analysis_transform(pad(x, net.stride)).float()
         y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
         costs = self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth, *labels)
