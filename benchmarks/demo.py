@@ -20,7 +20,7 @@ RATES = (0.06, 0.12, 0.25, 0.5, 1.0)  # bits per pixel
 def jpeg_of(image: Image.Image, size: int) -> bytes:
     """The best JPEG (4:2:0, optimised) of at most `size` bytes, or the smallest there is if none is."""
     best = b""
-    for quality in range(0, 96):
+    for quality in range(96):
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0", optimize=True)
         if best and len(buffer.getvalue()) > size:

@@ -11,6 +11,7 @@ stream of as many bytes, and of shares of them; where the mean MS-SSIM is the sa
 
 import json
 from pathlib import Path
+from typing import TextIO
 
 import click
 import numpy as np
@@ -42,8 +43,8 @@ def share_at(figure: float, curve: np.ndarray) -> float | None:
 @click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("single", type=click.Path(exists=True, dir_okay=False))
 @click.option("--model", default="photo", help="Of the embedded stream.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(photos: Path, single: str, model: str, out: Path | None) -> None:
+@click.option("--out", type=click.File("w"), default="-")
+def main(photos: Path, single: str, model: str, out: TextIO) -> None:
     """Compare bytes at equal MS-SSIM on the PNG files of a folder; SINGLE: weights trained for one rate."""
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(photos.glob("*.png"))]
     passes = (max(weights.find(single).layout.tables.tops) - PLANE) * RANKS
@@ -66,11 +67,7 @@ def main(photos: Path, single: str, model: str, out: Path | None) -> None:
         ],
         "share_at_equal": {name: share_at(target[i], curve[:, i]) for i, name in enumerate(FIGURES)},
     }
-    text = json.dumps(said, indent=1)
-    click.echo(text)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n")
+    out.write(json.dumps(said, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import pstats
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import TextIO
 
 import click
 import skimage
@@ -52,8 +52,8 @@ def stages(work: Callable[[], object]) -> dict[str, float]:
 @click.command()
 @click.option("--photo", type=click.Path(exists=True, dir_okay=False), help="By default scikit-image's coffee.")
 @click.option("--model", default="photo")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(photo: str | None, model: str, out: Path | None) -> None:
+@click.option("--out", type=click.File("w"), default="-")
+def main(photo: str | None, model: str, out: TextIO) -> None:
     """Profile encode and decode."""
     image = Image.open(photo).convert("RGB") if photo else Image.fromarray(skimage.data.coffee())
     image = image.resize((768, 512), Image.Resampling.LANCZOS)
@@ -63,11 +63,7 @@ def main(photo: str | None, model: str, out: Path | None) -> None:
         "encode_ms": stages(lambda: neurocodec.encode(image, model=model, bpp=0.5)),
         "decode_ms": stages(lambda: neurocodec.decode(stream)),
     }
-    text = json.dumps(result, indent=1)
-    click.echo(text)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n")
+    out.write(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
