@@ -170,7 +170,7 @@ def test_training_configurations_make_networks_that_two_cores_can_train(config):
         pytest.skip("not of these")
     settings = run._settings(config)
     net = ARCHITECTURES[name].network().start([torch.rand(8, 3, 32, 32)], **settings.get("network", {}))
-    assert run.cost(net)["kmac_per_pixel"] < 16.5
+    assert net.max_passes * run.cost(net)["kmac_per_pixel"] < 264  # of all passes, through which training goes
     objective = Unroll(**settings["objective"])
     assert net.max_passes % objective.window == 0 and (objective.late == 0) == (objective.window == net.max_passes)
 
