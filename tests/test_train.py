@@ -202,7 +202,7 @@ parallel.join(torch.device("cpu"))
 torch.manual_seed(0)
 layer, x = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 2, 1)), torch.rand(4, 3, 6, 6)
 mine = x[parallel.rank() :: parallel.count()]
-learning = list(layer.parameters())
+learning, spare = list(layer.parameters()), torch.nn.Parameter(torch.zeros(2))
 if parallel.rank():
     layer[0].weight.data.zero_()
 parallel.share(learning)
@@ -210,7 +210,9 @@ optimizer = Muon([p for p in learning if p.ndim > 1], 0.1)
 for _ in range(3):
     optimizer.zero_grad()
     (layer(mine).square().mean() / parallel.count()).backward()
-    parallel.add([p.grad for p in learning])
+    spare.grad = torch.ones(2) if parallel.rank() == 0 else None
+    parallel.add_gradients([*learning, spare])
+    assert spare.grad.tolist() == [1, 1]
     optimizer.step()
 if parallel.rank() == parallel.count() - 1:
     torch.save(layer.state_dict(), sys.argv[1])

@@ -189,7 +189,7 @@ def train(
         for optimizer in optimizers.values():
             optimizer.zero_grad()
         (loss / parallel.count()).backward()
-        parallel.add([p.grad for p in learning if p.grad is not None])
+        parallel.add_gradients(learning)
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         for optimizer in optimizers.values():
             optimizer.step()

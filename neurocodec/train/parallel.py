@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def started() -> bool:
@@ -44,3 +44,11 @@ def add(tensors: Sequence[Tensor]) -> None:
         distributed.all_reduce(flat)
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view(tensor.shape))
+
+
+def add_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Replace gradients by their sums over all processes; a process that has none of a parameter, as of a pass it skipped, adds 0."""
+    if count() > 1:
+        for p in parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        add([p.grad for p in parameters])
