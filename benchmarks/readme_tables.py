@@ -67,7 +67,7 @@ TITLES = {
 PAPER = {
     "fc-residual-shared": (0.46, 0.48), "fc-residual": (0.65, 0.75), "fc-lstm": (0.69, 0.81),
     "conv-residual-shared": (0.45, 0.46), "conv-residual": (0.65, 0.75), "conv-autoencoder": (0.76, 0.86),
-    "conv-lstm": (0.77, 0.87), "preview": None, "preview@2": None,
+    "conv-lstm": (0.77, 0.87), "preview": None, "preview@2": None, "preview@2*": None,
     "jpeg": (0.70, 0.80), "jpeg2000": (0.66, 0.77), "webp": (0.62, 0.73),
 }  # fmt: skip
 
@@ -82,7 +82,8 @@ def _thumbnails() -> dict[str, dict[int, float | None]]:
 
 def _title(codec: str) -> str:
     model, _, effort = codec.partition("@")
-    return TITLES.get(codec, f"`{model} --effort {effort}`" if effort else f"`{codec}`")
+    said = f"`{model} --effort {effort}`".replace("*`", " --bytes N`")
+    return TITLES.get(codec, said if effort else f"`{codec}`")
 
 
 def thumbs() -> str:
@@ -91,12 +92,12 @@ def thumbs() -> str:
     curves, fixed = {}, []
     for codec, of in _thumbnails().items():
         name = _title(codec)
-        if set(BUDGETS) <= set(of):
+        if set(BUDGETS) <= set(of) or codec not in TITLES:
             curves[name] = of
         else:
             fixed += [f"{name} {ssim:.3f} at {size} bytes" for size, ssim in of.items()]
     for name, of in sorted(curves.items(), key=lambda item: -(item[1][64] or 0)):
-        rows.append(f"| {name} | " + " | ".join("-" if of[b] is None else f"{of[b]:.3f}" for b in BUDGETS) + " |")
+        rows.append(f"| {name} | " + " | ".join("-" if of.get(b) is None else f"{of[b]:.3f}" for b in BUDGETS) + " |")
     return "\n".join([*rows, "", "At their own sizes: " + ", ".join(fixed) + "."])
 
 

@@ -74,7 +74,8 @@ def encode(
     At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. By
     default 64 bytes for `preview`, 0.5 bpp for `photo`, 8 or 16 passes for the others.
     fit scales the picture down to a long side of that many pixels; `preview` does so to 32 where a side is above 64.
-    effort, 1 to 9: above 1, `preview` and its variants search for better bits, twice as long at each level.
+    effort, 1 to 9: above 1, `preview` and its variants search for better bits, twice as long at each level: the best that so
+    many bytes can be, or, asked for passes or ssim, for every length of the stream.
     headerless leaves only the payload, without size, model and alpha. checksum protects the payload.
     progress is called with (passes done, passes expected).
     Raises NeurocodecError for a picture or a request that cannot be served, ModelError for a model that is not here.
@@ -97,11 +98,6 @@ def encode(
         raise NeurocodecError("effort must be 1 to 9")
     if effort > 1 and not layout.search:
         raise NeurocodecError(f"{found.name} knows no effort but 1")
-    search = []  # for models that know one
-    if effort > 1:
-        from neurocodec.search import refine
-
-        search = [partial(refine, objective=found.objective, rounds=2 ** (effort - 1))]
 
     def container(payload: Octets) -> Octets:
         if headerless:
@@ -114,6 +110,11 @@ def encode(
         least, most = layout.least(width, height), layout.most(width, height)
         room = _room(_budget(bytes, bpp, width * height), least, most, lambda n: len(container(b"\0" * n)))
         passes = layout.passes_in(room, width, height)
+    search = []  # for models that know one
+    if effort > 1:
+        from neurocodec.search import refine
+
+        search = [partial(refine, objective=found.objective, rounds=2 ** (effort - 1), payload=room)]
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codec = _codec(found)
 

@@ -87,7 +87,7 @@ def main() -> None:
 @_files
 @_options(_model, _passes, _bytes, _bpp, _base64)
 @click.option("--fit", type=click.IntRange(min=1), metavar="N", help="First scale the picture down to a long side of N pixels.")
-@click.option("--effort", type=click.IntRange(1, 9), default=1, help="Search for better bits, ever longer (preview).")
+@click.option("--effort", type=click.IntRange(1, 9), default=1, help="Search ever longer for the best bits (preview).")
 @click.option("--ssim", type=Number(0, 1, min_open=True), help="Stop at the first pass that reaches this SSIM.")
 @click.option("--headerless", is_flag=True, help="Payload only; its size and model travel apart, alpha is lost.")
 @click.option("--checksum", is_flag=True, help="Protect the payload by its length and CRC-32.")
@@ -247,7 +247,7 @@ def _list_models(as_json: bool) -> None:
 @click.option("--protocol", type=click.Choice(["thumbs", "photos", "task"]), required=True, help="What is measured, and how.")
 @click.option("--task", metavar="NAME", help="Or package.module:function; PATH is then the task's data.")
 @click.option(
-    "--codecs", metavar="A,B:Q,...", help="CODEC[:SETTING] or MODEL[@EFFORT][:SETTING]; by default all that are here."
+    "--codecs", metavar="A,B:Q,...", help="CODEC[:SETTING] or MODEL[@EFFORT[*]][:SETTING]; by default all that are here."
 )
 @_options(
     click.option("--json", metavar="FILE", type=_file, help="A row per codec, setting and picture, and a summary."),

@@ -291,17 +291,29 @@ def test_a_run_over_photos(photos, tmp_path):
 def test_by_default_all_that_suits_is_measured(monkeypatch):
     shipped = [model.name for model in neurocodec.list_models() if not model.task]
     thumbs, photos = PROTOCOLS["thumbs"], PROTOCOLS["photos"]
-    assert [codec.name for codec in select(None, thumbs)] == [*rivals.SMALL, *shipped, "preview@2"]
+    assert [codec.name for codec in select(None, thumbs)] == [*rivals.SMALL, *shipped, "preview@2", "preview@2*"]
     measured = [codec.name for codec in select(None, photos)]
     assert "conv-lstm" in measured and "preview" not in measured
     monkeypatch.setattr(rivals, "find_spec", lambda name: None)
     assert {"jpeg-xl", "blurhash"} & {codec.name for codec in select(None, thumbs)} == set()
 
 
-def test_codecs_that_are_not_there(folder, monkeypatch):
+def test_a_search_can_be_told_each_budget_or_none(thumb):
+    whole, each = (select(f"{name}:24,{name}:40", PROTOCOLS["thumbs"])[0] for name in ("preview@2", "preview@2*"))
+    one = neurocodec.encode(
+        thumb, model="preview", passes=neurocodec.load("preview").layout.max_passes, effort=2, headerless=True
+    )
+    own = [neurocodec.encode(thumb, model="preview", bytes=n, effort=2, headerless=True) for n in (24, 40)]
+    assert [file.data for file in whole.files(thumb)] == [one[:24], one[:40]]
+    assert [file.data for file in each.files(thumb)] == own and own != [one[:24], one[:40]]
+
+
+def test_codecs_that_are_not_there(folder, monkeypatch, tmp_path):
     fails("no codec named 'gif'; there are jpeg, ", folder, "--protocol", "thumbs", "--codecs", "gif")
     fails("jpeg has no setting 'high'", folder, "--protocol", "thumbs", "--codecs", "jpeg:high")
     fails("effort must be 1 to 9", folder, "--protocol", "thumbs", "--codecs", "preview@x")
+    Image.new("RGB", (161, 161)).save(tmp_path / "large.png")
+    fails("in thumbs only", tmp_path / "large.png", "--protocol", "photos", "--codecs", "preview@2*")
     fails("settings of conv-lstm are positive numbers", folder, "--protocol", "thumbs", "--codecs", "conv-lstm:-1")
     monkeypatch.setattr(bench.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     fails("imagecodecs is not here: pip install neurocodec[bench]", folder, "--protocol", "thumbs", "--codecs", "jpeg-xl")

@@ -59,16 +59,26 @@ def test_any_prefix_of_one_stream_is_better_the_longer_it_is(thumbs, streams):
     assert means == sorted(means) and means[5] > 0.6 and means[7] > 0.75
 
 
-def test_more_effort_makes_every_prefix_of_the_same_size_better(thumbs):
-    def means(effort: int) -> np.ndarray:
-        found = [neurocodec.encode(t, bytes=130, effort=effort, headerless=True) for t in thumbs]
-        assert max(map(len, found)) <= 130
-        cuts = [
-            [metrics.ssim(t, decode(s[:n], size=(32, 32))) for n in (24, 64, 128)] for t, s in zip(thumbs, found, strict=True)
-        ]
-        return np.mean(cuts, 0)
+BUDGETS = (24, 64, 128)
 
-    assert (means(2) > means(1) + 0.001).all()
+
+def means(thumbs: list[np.ndarray], streams: list[list[bytes]]) -> np.ndarray:
+    """SSIM at each of the budgets; streams: for each budget those of all pictures."""
+    cuts = [
+        [metrics.ssim(t, decode(s[:n], size=(32, 32))) for t, s in zip(thumbs, these, strict=True)]
+        for these, n in zip(streams, BUDGETS, strict=True)
+    ]
+    return np.mean(cuts, 1)
+
+
+def test_more_effort_makes_every_prefix_better_and_one_of_the_size_asked_for_more_so(thumbs):
+    plain, searched = (
+        [neurocodec.encode(t, passes=PASSES, effort=effort, headerless=True) for t in thumbs] for effort in (1, 2)
+    )
+    asked = [[neurocodec.encode(t, bytes=n, effort=2, headerless=True) for t in thumbs] for n in BUDGETS]
+    assert all(len(s) <= n for n, these in zip(BUDGETS, asked, strict=True) for s in these)
+    assert (means(thumbs, [searched] * 3) > means(thumbs, [plain] * 3) + 0.001).all()
+    assert (means(thumbs, asked) > means(thumbs, [searched] * 3)).all()
 
 
 def test_truncation_equals_encoding_less(thumbs, streams):

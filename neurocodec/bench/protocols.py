@@ -1,6 +1,7 @@
 """What is measured, and how: `thumbs`, payloads at budgets in bytes, and `photos`, files at rates in bits per pixel.
 
-A model of ours encodes a picture once; prefixes of that one stream are its files, and encode_s is that of the whole.
+A model of ours encodes a picture once; prefixes of that one stream are its files, and encode_s is that of the whole. With
+MODEL@EFFORT* it encodes the picture anew for each of the budgets, as the search of more effort is best told what for.
 """
 
 import math
@@ -36,6 +37,7 @@ class Thumbs:
 
     rivals = SMALL
     settings = ("16", "20", "24", "32", "48", "64", "96", "128", "192", "256")
+    searched = ("24", "64", "128")  # those for each of which pictures are encoded anew, which takes seconds
     sheet: tuple[Measure, float, int] = ("bytes", 64, 128)  # of `report.Sheet`: measure, limit, cell
     packages: tuple[str, ...] = ()
 
@@ -49,10 +51,13 @@ class Thumbs:
             raise NeurocodecError(f"{size[0]}x{size[1]} pixels; a thumbnail has at most {THUMB_SIDE} a side")
 
     def models(self) -> list[str]:
-        """Names of the shipped models that are measured unless others are asked for; one that can search does both."""
+        """The shipped models that are measured unless others are asked for, as `select` takes them; those that search do so, too."""
         found = []
         for model in (m for m in weights.shipped() if not m.task):
-            found += [model.name, f"{model.name}@{SEARCHED}"] if model.layout.search else [model.name]
+            found.append(model.name)
+            if model.layout.search:
+                found.append(f"{model.name}@{SEARCHED}")
+                found += [f"{model.name}@{SEARCHED}*:{budget}" for budget in self.searched]
         return found
 
     def rival(self, name: str, settings: Sequence[str]) -> Codec:
@@ -62,13 +67,18 @@ class Thumbs:
     def model(self, name: str, settings: Sequence[str]) -> Codec:
         """A model whose header-less stream is cut to these numbers of bytes."""
         budgets = _numbers(name, settings, int)
-        model, effort = with_effort(name)
+        model, effort, each = with_effort(name)
+        passes = weights.find(model).layout.max_passes
 
         def files(image: Image.Image) -> Iterator[File]:
-            begin = time.perf_counter()
-            stream = neurocodec.encode(image, model=model, effort=effort, bytes=max(budgets), headerless=True)
-            seconds = time.perf_counter() - begin
+            def encode(limit: dict[str, int]) -> tuple[bytes, float]:
+                begin = time.perf_counter()
+                stream = neurocodec.encode(image, model=model, effort=effort, headerless=True, **limit)
+                return stream, time.perf_counter() - begin
+
+            whole = None if each else encode({"passes": passes})
             for setting, budget in zip(settings, budgets, strict=True):
+                stream, seconds = whole or encode({"bytes": budget})
                 cut = stream[:budget]
                 yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=model, size=image.size))
 
@@ -127,7 +137,9 @@ class Photos:
 
     def model(self, name: str, settings: Sequence[str]) -> Codec:
         """A model whose container is cut to these numbers of bits per pixel."""
-        model, effort = with_effort(name)
+        model, effort, each = with_effort(name)
+        if each:
+            raise NeurocodecError(f"{name}: pictures are encoded anew for each budget in thumbs only")
         rates = _numbers(name, settings, float)
 
         def files(image: Image.Image) -> Iterator[File]:
@@ -191,12 +203,17 @@ BenchProtocol = Thumbs | Photos
 PROTOCOLS: dict[str, BenchProtocol] = {"thumbs": Thumbs(), "photos": Photos()}
 
 
-def with_effort(name: str) -> tuple[str, int]:
-    """The model and the effort that MODEL or MODEL@EFFORT names. Raises NeurocodecError for what is no effort."""
+def with_effort(name: str) -> tuple[str, int, bool]:
+    """The model and the effort that MODEL, MODEL@EFFORT or MODEL@EFFORT* names, and whether each budget has it anew.
+
+    Raises NeurocodecError for what is no effort.
+    """
     model, at, effort = name.partition("@")
+    each = effort.endswith("*")
+    effort = effort.removesuffix("*")
     if at and effort not in set("123456789"):
         raise NeurocodecError(f"{name}: effort must be 1 to 9")
-    return model, int(effort or 1)
+    return model, int(effort or 1), each
 
 
 def frontier(rows: Sequence[Row]) -> list[Row]:

@@ -36,7 +36,7 @@ def run(
     """Measure codecs on pictures, and write what is asked for: outputs named json, csv, plot and sheet; - is stdout.
 
     paths: picture files, and folders of them. codecs: CODEC or CODEC:SETTING, separated by commas, where a model is
-    MODEL or MODEL@EFFORT; by default all rivals that are here and all shipped models that suit the protocol.
+    MODEL, MODEL@EFFORT or MODEL@EFFORT*; by default all rivals that are here and all shipped models that suit the protocol.
     progress is called with (pictures done, all).
     jobs: pictures at a time, each in a process of its own; times are then those of processes that share the machine.
     Raises NeurocodecError for pictures, codecs and settings that cannot be measured and for packages that are missing.

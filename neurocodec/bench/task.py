@@ -124,7 +124,7 @@ def _models(name: str, small: bool) -> list[str]:
     found = [PREVIEW_MODEL if small else DEFAULT_MODEL]
     for model in weights.shipped():
         if model.task == name and model.architecture.name == found[0]:
-            found += [model.name, f"{model.name}@{SEARCHED}"] if model.layout.search else [model.name]
+            found += [model.name, f"{model.name}@{SEARCHED}*"] if model.layout.search else [model.name]
     return found
 
 
