@@ -114,7 +114,7 @@ def encode(
     if effort > 1:
         from neurocodec.search import refine
 
-        search = [partial(refine, objective=found.objective, rounds=2 ** (effort - 1), payload=room)]
+        search = [partial(refine, objective=found.objective, rounds=2**effort, payload=room)]
     target = images.to_image(replace(picture, alpha=None)) if ssim is not None else None
     codec = _codec(found)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocodec.planes import BASE, PLANES
+from neurocodec.precision import mixed
 from neurocodec.train.rate_distortion import RateDistortion
 
 _FIRST = 2  # plane up to which everything is known when the search begins
@@ -39,7 +40,8 @@ def refine(
             break
 
         def costs(z: Tensor, depths: list[float] = depths) -> Tensor:
-            return torch.stack([objective.cost(net, z, x, torch.full((len(z),), float(depth))) for depth in depths]).sum(0)
+            with mixed(z.device):
+                return torch.stack([objective.cost(net, z, x, torch.full((len(z),), float(depth))) for depth in depths]).sum(0)
 
         step, best, passed = BASE**plane, costs(z), 0
         for _ in range(rounds):
