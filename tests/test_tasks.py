@@ -302,7 +302,7 @@ def test_a_bench_of_a_task(tmp_path):
 
 
 def test_a_task_is_measured_with_its_own_variants():
-    assert _models("classification", True) == ["preview", "preview.classification", "preview.classification@2"]
+    assert _models("classification", True) == ["preview", "preview.classification", "preview.classification@2*"]
     assert _models("segmentation", False) == ["photo", "photo.segmentation"]
     assert _models("a.module:task", True) == ["preview"]
     assert _rivals(True)[0] == "jpeg:2" and _rivals(False)[:2] == ["jpeg", "webp"]
