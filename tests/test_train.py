@@ -246,6 +246,17 @@ def test_steps_lower_distortion_plus_bits(photos):
     assert np.mean(costs[-5:]) < np.mean(costs[:5]) - 0.01
 
 
+def test_what_colours_of_places_weigh():
+    """An error of means counts, one that 8x8 pixels even out hardly does; pictures need not be multiples of 8."""
+    x = torch.full((1, 3, 45, 30), 0.5)
+    tint = torch.tensor([0.02, -0.01, 0.0]).view(1, 3, 1, 1)
+    texture = 0.02 * (-1.0) ** (torch.arange(45)[:, None] + torch.arange(30))
+    plain, weighed = RateDistortion(), RateDistortion(means=30.0)
+    more = lambda y: (weighed.trade(x, y, 0.0, 0) - plain.trade(x, y, 0.0, 0)).item()
+    assert more(x + tint) == pytest.approx(30 * (tint**2).mean().item(), rel=1e-3)
+    assert more(x + texture) < 1e-3 * 30 * 0.02**2
+
+
 def test_mixed_precision_changes_no_similarity(photos):
     """Whatever the network computes in, its pictures are compared in float32."""
     x = torch.from_numpy(np.stack(photos[:2])).permute(0, 3, 1, 2).float() / 255

@@ -14,9 +14,10 @@ from neurocodec.train import losses
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """Loss = 1 - similarity + 5 MSE + lagrangian * 3^(power * depth) * bits, where all but `depth` planes are known.
+    """Loss = 1 - similarity + 5 MSE + means * MSE' + lagrangian * 3^(power * depth) * bits, where all but `depth` planes are known.
 
-    Similarity is SSIM, or in part MS-SSIM; bits are those of 1,024 pixels; planes are known in whole or in part.
+    Similarity is SSIM, or in part MS-SSIM; MSE' is that of means of 8x8 pixels, colours of places, which similarity hardly
+    sees; bits are those of 1,024 pixels; planes are known in whole or in part.
     """
 
     figures: ClassVar[str] = "bytes_ssim_ms_ssim_by_depth"
@@ -27,6 +28,7 @@ class RateDistortion:
     power: float = 1.2
     balance: float = 0.0  # a picture counts 3^(-balance * depth); at 0.6 planes of photos matter alike
     multiscale: float = 0.0  # share of MS-SSIM in similarity
+    means: float = 0.0  # what the squared error of means of 8x8 pixels weighs
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
     def loss(self, net: nn.Module, x: Tensor, progress: float, rng: np.random.Generator, *labels: Tensor) -> Tensor:
@@ -76,9 +78,12 @@ class RateDistortion:
             similarity = (1 - self.multiscale) * single + self.multiscale * multi
         else:
             similarity = losses.ssim_each(x, y)
+        squared = 5 * ((x - y) ** 2).mean((1, 2, 3))
+        if self.means:
+            squared = squared + self.means * (F.avg_pool2d(x - y, 8, ceil_mode=True) ** 2).mean((1, 2, 3))
         weight = self.lagrangian * BASE ** (self.power * depth)
         pixels = x.shape[2] * x.shape[3] / 1024  # so that a bit costs what it does at 32x32
-        return 1 - similarity + 5 * ((x - y) ** 2).mean((1, 2, 3)) + weight * bits / pixels
+        return 1 - similarity + squared + weight * bits / pixels
 
     def validate(self, net: nn.Module, batches: list[Tensor]) -> list[list[float]]:
         """Mean [bytes by the prior, SSIM, MS-SSIM] at depths of 10/3, 3, ... 0, pictures rounded to 8 bits."""
