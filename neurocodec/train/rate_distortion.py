@@ -73,14 +73,16 @@ class RateDistortion:
 
         labels: of tasks, here none.
         """
+        x, y = x.contiguous(), y.contiguous()  # channel by channel: several times faster here
         if self.multiscale:
-            single, multi = losses.ms_ssim(x, y)
+            single, multi = losses.ms_ssim(x, y, thinned=True)
             similarity = (1 - self.multiscale) * single + self.multiscale * multi
         else:
             similarity = losses.ssim_each(x, y)
-        squared = 5 * ((x - y) ** 2).mean((1, 2, 3))
+        error = y - x
+        squared = 5 * (error**2).mean((1, 2, 3))
         if self.means:
-            squared = squared + self.means * (F.avg_pool2d(x - y, 8, ceil_mode=True) ** 2).mean((1, 2, 3))
+            squared = squared + self.means * (F.avg_pool2d(error, 8, ceil_mode=True) ** 2).mean((1, 2, 3))
         weight = self.lagrangian * BASE ** (self.power * depth)
         pixels = x.shape[2] * x.shape[3] / 1024  # so that a bit costs what it does at 32x32
         return 1 - similarity + squared + weight * bits / pixels
