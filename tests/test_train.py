@@ -257,6 +257,18 @@ def test_what_colours_of_places_weigh():
     assert more(x + texture) < 1e-3 * 30 * 0.02**2
 
 
+def test_half_of_the_windows_teach_the_same(photos):
+    x = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).float() / 255
+    slopes = []
+    for thinned in (False, True):
+        y = (x + 0.05 * torch.randn(x.shape, generator=torch.manual_seed(1))).requires_grad_()
+        single, multi = losses.ms_ssim(x, y, thinned)
+        (single + multi).sum().backward()
+        slopes.append(y.grad.flatten())
+    assert torch.cosine_similarity(*slopes, 0).item() > 0.99
+    assert slopes[1].norm().item() == pytest.approx(slopes[0].norm().item(), rel=0.01)
+
+
 def test_mixed_precision_changes_no_similarity(photos):
     """Whatever the network computes in, its pictures are compared in float32."""
     x = torch.from_numpy(np.stack(photos[:2])).permute(0, 3, 1, 2).float() / 255
