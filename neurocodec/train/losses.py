@@ -57,8 +57,8 @@ def rounded(y: Tensor) -> Tensor:
 def ms_ssim(x: Tensor, y: Tensor, thinned: bool = False) -> tuple[Tensor, Tensor]:
     """(SSIM, MS-SSIM) of each picture, (N,), over as many of the five scales as the size allows, weights renormalised.
 
-    thinned: at scales of at least 128 pixels look at every other window each way, in half of the time; pixels count alike to
-    one part in 10,000 even so, as windows overlap.
+    thinned: at scales of at least 128 pixels look at every other window each way, in half of the time; away from the edges
+    pixels count alike to one part in 10,000 even so, as windows overlap.
     """
     scales = 1
     while scales < len(_MS_WEIGHTS) and min(x.shape[2:]) >> scales >= _TAPS:
