@@ -269,6 +269,20 @@ def test_half_of_the_windows_teach_the_same(photos):
     assert slopes[1].norm().item() == pytest.approx(slopes[0].norm().item(), rel=0.01)
 
 
+def test_crops_are_of_up_to_twice_the_size_within_the_photo():
+    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None, None], (200, 150, 3))  # a level per pixel
+    narrow, small = ramp[:100, :40], ramp[:20, :90]  # the latter is padded, and flat there
+    rng = np.random.default_rng(0)
+    for photo, steepest in ((ramp, 2.0), (narrow, 40 / 32), (small, 1.0)):
+        crops = data.random_crops([photo], 32, 100, rng).int()
+        assert crops.shape == (100, 3, 32, 32)
+        # Levels from one quarter of a crop's side to three: an eighth more in 16 pixels is a crop an eighth larger.
+        slopes = (crops[:, 0, 24, 24] - crops[:, 0, 8, 8]).abs() / 16
+        if photo is not small:
+            assert 1.0 <= slopes.min() < 1.1
+            assert steepest - 0.15 < slopes.max() <= steepest
+
+
 def test_mixed_precision_changes_no_similarity(photos):
     """Whatever the network computes in, its pictures are compared in float32."""
     x = torch.from_numpy(np.stack(photos[:2])).permute(0, 3, 1, 2).float() / 255

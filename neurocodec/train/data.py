@@ -40,16 +40,6 @@ def load_photos(paths: list[Path]) -> list[np.ndarray]:
         return list(pool.map(_rgb, _files(paths)))
 
 
-def with_halves(photos: list[np.ndarray]) -> list[np.ndarray]:
-    """The photos, followed by half-size copies of those of at least 512 pixels each way."""
-    halves = [
-        np.asarray(Image.fromarray(p).resize((p.shape[1] // 2, p.shape[0] // 2), Image.Resampling.LANCZOS))
-        for p in photos
-        if min(p.shape[:2]) >= 512
-    ]
-    return photos + halves
-
-
 def load_mosaics(paths: list[Path]) -> np.ndarray:
     """All 32x32 thumbnails of row-major mosaics, uint8 (N, 32, 32, 3)."""
     parts = [np.empty((0, THUMB, THUMB, 3), np.uint8)]
@@ -76,14 +66,21 @@ def cut_thumbs(photos: list[np.ndarray], count: int, rng: np.random.Generator) -
 
 
 def random_crops(photos: list[np.ndarray], size: int, count: int, rng: np.random.Generator) -> Tensor:
-    """`count` random crops, each flipped and transposed at random: uint8 (count, 3, size, size)."""
+    """`count` random crops, each flipped and transposed at random: uint8 (count, 3, size, size).
+
+    A crop is of one to two times the size, as far as the photo goes, and scaled down: photos are seldom free of an earlier
+    codec's artefacts, and those are of one scale.
+    """
     crops = []
     while len(crops) < count:
         p = photos[rng.integers(len(photos))]
         short = [(0, max(0, size - n)) for n in p.shape[:2]] + [(0, 0)]
         p = np.pad(p, short, mode="edge") if np.any(short) else p
-        top, left = rng.integers(p.shape[0] - size + 1), rng.integers(p.shape[1] - size + 1)
-        crops.append(_flip(p[top : top + size, left : left + size], rng))
+        side = int(rng.uniform(size, min(2 * size, *p.shape[:2])))
+        top, left = rng.integers(p.shape[0] - side + 1), rng.integers(p.shape[1] - side + 1)
+        p = p[top : top + side, left : left + side]
+        p = p if side == size else np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.LANCZOS))
+        crops.append(_flip(p, rng))
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
 
 

@@ -50,7 +50,6 @@ class Pictures:
         self.held_photos = [centre(p, 256) for p in self.held_photos if min(p.shape[:2]) >= 256]
         thumbnails, self.held_thumbs = _hold_out(data.load_mosaics(thumbs))
         if self.photos:
-            self.photos = data.with_halves(self.photos)
             thumbnails = [*thumbnails, *data.cut_thumbs(self.photos, schedule.cuts, self._rng)]
         self.thumbs = np.array(thumbnails, np.uint8)
         self.share = schedule.thumbs if self.photos else 1.0
