@@ -44,7 +44,7 @@ class LatentNetwork(Protocol):
     of_photos: bool  # or else of thumbnails
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
-    def synthesis_transform(self, z: Tensor) -> Tensor: ...
+    def synthesis_transform(self, z: Tensor, depth: float) -> Tensor: ...
 
 
 @dataclass
@@ -193,10 +193,10 @@ class LatentCodec:
         """What a stream says ahead of its passes, and the latent (1, C, h, w) that they tell."""
         return b"", self.latent(picture)
 
-    def synthesised(self, lead: bytes, z: Tensor, width: int, height: int) -> Picture:
-        """The picture of what is known of a latent (1, C, h, w)."""
+    def synthesised(self, lead: bytes, z: Tensor, depth: float, width: int, height: int) -> Picture:
+        """The picture of what is known of a latent (1, C, h, w), which is all but `depth` planes."""
         y = torch.empty(1, 3, *(n * self.network.stride for n in z.shape[2:]))
-        self._sweep(self.network.synthesis_transform, z, y)
+        self._sweep(lambda z: self.network.synthesis_transform(z, depth), z, y)
         return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
     def told(self, lead: bytes, latent: Tensor, width: int, height: int) -> Iterator[Told]:
@@ -221,7 +221,7 @@ class LatentCodec:
 
         def show(known: Known) -> Picture:
             z = torch.from_numpy(known.value).view(1, *known.shape).float()
-            return self.synthesised(leads[0], z, width, height)
+            return self.synthesised(leads[0], z, known.depth, width, height)
 
         for told in passes:
             known.tell(told)

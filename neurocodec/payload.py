@@ -220,7 +220,7 @@ class ScenePasses(CodedPasses):
         if found[:1] == MOVED and len(found) == 1 + LIGHT:
             tell_more(_OCTETS, POSE)
         if len(found) != _LEADS.get(found[:1]):
-            yield Told(0, *np.empty((2, 0), np.uint8), tuple(coded), False, AS_IT_IS)
+            yield Told(0, *np.empty((2, 0), np.uint8), tuple(coded), 0.0, AS_IT_IS)
             return
         tables = self.tables if found == OTHER else self.scene
         for one in tell(self.known(width, height), tables, code, truth):

@@ -54,27 +54,36 @@ Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 
 @dataclass(frozen=True)
 class Told:
-    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements, and whether that is all of them.
+    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements.
 
-    coded: the symbols that tell it. lead: what was told of the whole picture ahead of the first pass.
+    coded: the symbols that tell it. share: of the pass's digits, which are all unless the stream ends. lead: what was told of the whole picture ahead of the first pass.
     """
 
     plane: int
     elements: np.ndarray
     digits: np.ndarray
     coded: tuple[Symbols, ...]
-    whole: bool = True
+    share: float = 1.0
     lead: bytes = b""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the pass is missing."""
+        return self.share == 1
 
 
 class Known:
-    """What has been told of a latent: `value`, int32 (count,), multiples of 3^plane, where plane is the last one told."""
+    """What has been told of a latent: `value`, int32 (count,), multiples of 3^plane, where plane is the last one told.
+
+    depth: planes that were not told yet, in whole or in part.
+    """
 
     def __init__(self, tops: Sequence[int], shape: Shape):
         """tops: planes that are told of each channel."""
         self.shape = shape
         self.tops = np.array(tops)
         self.value = np.zeros(int(np.prod(shape)), np.int32)
+        self.depth = float(self.tops.max())
 
     @property
     def planes(self) -> range:
@@ -105,6 +114,7 @@ class Known:
         """Take a pass, or the part of it that is there."""
         changed = np.flatnonzero(told.digits != 1)
         self.value[told.elements[changed]] += (told.digits[changed].astype(np.int32) - 1) * BASE**told.plane
+        self.depth -= told.share / RANKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +286,7 @@ def _pass(
 
     def cut(at: np.ndarray) -> Told:
         """What a pass says of which only these are told."""
-        return Told(plane, elements[at], digits[at], tuple(coded), False)
+        return Told(plane, elements[at], digits[at], tuple(coded), len(at) / len(keys))
 
     if (count := tell(slice(busy))) < busy:
         return cut(np.arange(count))

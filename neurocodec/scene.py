@@ -47,15 +47,15 @@ class SceneCodec(LatentCodec):
             found += [(each, latent - self.expected(each)) for each in leads]
         return min(found, key=lambda led: self._cost(*led, picture)) if len(found) > 1 else found[0]
 
-    def synthesised(self, lead: bytes, z: Tensor, width: int, height: int) -> Picture:
+    def synthesised(self, lead: bytes, z: Tensor, depth: float, width: int, height: int) -> Picture:
         """The picture of what is known of a frame's difference (1, C, h, w), or, of something else, of its latent.
 
         Nothing is expected of a damaged stream of another size than the scene's.
         """
         if lead == OTHER:
-            return self.base.synthesised(b"", z, width, height)
+            return self.base.synthesised(b"", z, depth, width, height)
         expected = self.expected(lead)
-        return super().synthesised(lead, z + expected if z.shape == expected.shape else z, width, height)
+        return super().synthesised(lead, z + expected if z.shape == expected.shape else z, depth, width, height)
 
     @cached_property
     def expected(self) -> Callable[[bytes], Tensor]:
@@ -71,7 +71,8 @@ class SceneCodec(LatentCodec):
                 break
             known.tell(told)
             bits += sum(symbols.bits for symbols in told.coded)
-        shown = self.synthesised(lead, torch.from_numpy(known.value).view(1, *known.shape).float(), width, height)
+        z = torch.from_numpy(known.value).view(1, *known.shape).float()
+        shown = self.synthesised(lead, z, known.depth, width, height)
         x, y = (torch.from_numpy(p.rgb)[None] for p in (picture, shown))
         return self.objective.trade(x, y, bits, _WEIGHED).item()
 

@@ -15,6 +15,7 @@ from neurocodec.cli import main
 from neurocodec.errors import ModelError
 from neurocodec.models import klt
 from neurocodec.models.conv_lstm import ConvLSTM
+from neurocodec.models.film import FiLM
 from neurocodec.models.preview import Preview
 from neurocodec.train import losses
 
@@ -204,3 +205,16 @@ def test_training_losses_are_the_published_measures(photos):
         ]
     )  # fmt: skip
     assert float(single.mean()) == pytest.approx(float(expected), abs=2e-3)
+
+
+def test_film_has_gains_and_offsets_by_depth():
+    """Linear between whole numbers of planes, the last for all beyond, and of each picture its own."""
+    film, f = FiLM(2), torch.full((5, 2, 3, 4), 2.0)
+    depth = torch.tensor([0.0, 1.0, 1.5, 4.0, 7.0])
+    torch.testing.assert_close(film(f, depth), f)
+    with torch.no_grad():
+        for i, (gain, offset) in enumerate(zip(film.gain, film.offset, strict=True)):
+            gain[0], offset[1] = i / 3, i
+        y = film(f, depth)
+    torch.testing.assert_close(y[:, 0, 1, 1], 2 + 2 * depth.clamp_max(4))
+    torch.testing.assert_close(y[:, 1, 1, 1], 2 + 3 * depth.clamp_max(4))

@@ -87,6 +87,7 @@ def test_every_element_is_told_once_in_a_plane_and_then_known_to_it(size, seed):
         elements, step = np.concatenate(elements), planes.BASE**plane
         assert len(np.unique(elements)) == len(elements) == len(known.channels(plane)) * known.shape[1] * known.shape[2]
         assert not (known.value % step).any() and (2 * np.abs(z - known.value) < step).all()
+        assert known.depth == pytest.approx(plane)
 
 
 @given(sizes, st.integers(0, 2**32 - 1))
@@ -107,12 +108,15 @@ def test_packing_is_inverse_and_costs_the_information_of_the_digits(size, seed):
 
 def counted(payload: bytes, truth: list[planes.Told], size: tuple[int, int]) -> int:
     """How many digits a payload tells; all must be those of the whole stream."""
-    known, value = LAYOUT.known(*size), {}
+    known, value, depth = LAYOUT.known(*size), {}, float(max(LAYOUT.tables.tops))
     for one, whole in zip(LAYOUT.unpack(payload, *size), truth, strict=False):
         value = dict(zip(whole.elements.tolist(), whole.digits.tolist(), strict=True))
         assert one.plane == whole.plane and [value[e] for e in one.elements.tolist()] == one.digits.tolist()
         known.tell(one)
         assert one.whole == (len(one.digits) == len(whole.digits))
+        told = len(one.digits) / len(whole.digits) if len(whole.digits) else 1
+        assert depth - known.depth == pytest.approx(told / planes.RANKS)
+        depth = known.depth
     return sum(len(one.digits) for one in LAYOUT.unpack(payload, *size))
 
 

@@ -172,10 +172,10 @@ def test_a_network_that_grows_computes_what_it_did():
         net = Preview.start([x], channels=12, widths=(8, 8, 16))
         for p in net.parameters():
             p.add_(0.01 * torch.randn_like(p))
-        larger = grow(net, net.config | {"widths": (12, 16, 24), "blocks": (1, 2, 3)}, [x])
+        larger = grow(net, net.config | {"widths": (12, 16, 24), "blocks": (1, 2, 3), "film": True}, [x])
         z = net.analysis_transform(x)
         torch.testing.assert_close(larger.analysis_transform(x), z)
-        torch.testing.assert_close(larger.synthesis_transform(z), net.synthesis_transform(z))
+        torch.testing.assert_close(larger.synthesis_transform(z, torch.tensor([0.5, 3.0])), net.synthesis_transform(z))
     larger.synthesis_transform(larger.analysis_transform(x)).sum().backward()
     assert larger.to_pixels.weight.grad[:, 8:].abs().min() > 0
 

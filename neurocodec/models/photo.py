@@ -21,5 +21,6 @@ class Photo(TransformCoder):
         blocks: Sequence[int] = (2, 3, 4),
         block: str | Sequence[str] = "bottleneck",
         up: str = "depth-to-space",
+        film: bool = False,
     ):
-        super().__init__(channels, widths, blocks, block, up)
+        super().__init__(channels, widths, blocks, block, up, film)

@@ -18,5 +18,6 @@ class Preview(TransformCoder):
         blocks: Sequence[int] = (1, 2, 2),
         block: str | Sequence[str] = "residual",
         up: str = "depth-to-space",
+        film: bool = False,
     ):
-        super().__init__(channels, widths, blocks, block, up)
+        super().__init__(channels, widths, blocks, block, up, film)

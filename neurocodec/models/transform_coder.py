@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.models.blocks import block as block_named
+from neurocodec.models.film import FiLM
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
@@ -145,16 +146,17 @@ class TransformCoder(nn.Module):
         blocks: Sequence[int],
         block: str | Sequence[str],
         up: str = "depth-to-space",
+        film: bool = False,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
-        block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler. Raises NeurocodecError for
-        names that are not there.
+        block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
+        told how many planes are known. Raises NeurocodecError for names that are not there.
         """
         super().__init__()
         names = (block,) * 3 if isinstance(block, str) else tuple(block)
         self.config: dict[str, Any] = {
-            "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up,
+            "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
@@ -178,6 +180,7 @@ class TransformCoder(nn.Module):
         self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
+        self.film = nn.ModuleList(FiLM(count) for count in (*widths, channels, channels)) if film else None
 
     @property
     def reach(self) -> int | None:
@@ -214,11 +217,16 @@ class TransformCoder(nn.Module):
             f = blocks(down(f))
         return self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride))
 
-    def synthesis_transform(self, z: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W), about [0, 1], not clipped, of a latent known after any passes."""
-        f = self.from_latent(z)
+    def synthesis_transform(self, z: Tensor, depth: Tensor | float = 0.0) -> Tensor:
+        """Pictures (N, 3, H, W), about [0, 1], not clipped, of latents of which all but `depth` planes, (N,), are known."""
+        depth = torch.as_tensor(depth, dtype=torch.float32, device=z.device).expand(len(z))
+
+        def told(f: Tensor, number: int) -> Tensor:
+            return f if self.film is None else self.film[number](f, depth)
+
+        f = told(self.from_latent(told(z, 3)), 2)
         for level in (2, 1):
-            f = self.up[level - 1](self.up_blocks[level](f))
+            f = told(self.up[level - 1](self.up_blocks[level](f)), level - 1)
         y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
         with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):  # in bfloat16, coarser than a picture's levels
-            return y + F.pixel_shuffle(self.synthesis(z.float()), self.stride) + 0.5
+            return y + F.pixel_shuffle(self.synthesis(told(z.float(), 4)), self.stride) + 0.5

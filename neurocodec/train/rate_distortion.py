@@ -61,12 +61,11 @@ class RateDistortion:
         self, net: nn.Module, z: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """What the pictures become, (N, 3, H, W), and their bits, (N,)."""
-        depth = depth.view(-1, 1, 1, 1)
         with torch.autocast(z.device.type, enabled=False):
-            steps = net.prior.steps(z, depth)
+            steps = net.prior.steps(z, depth.view(-1, 1, 1, 1))
             rounded = z + (torch.round(z / steps) * steps - z).detach()
             bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(rounded, steps)
-        return net.synthesis_transform(rounded + expected).float(), bits
+        return net.synthesis_transform(rounded + expected, depth).float(), bits
 
     def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int, *labels: Tensor) -> Tensor:
         """Of each picture, (N,): its distortion, plus the bits that y takes at some depth; x, y: (N, 3, H, W) in [0, 1].
@@ -96,7 +95,7 @@ class RateDistortion:
             for row, third in zip(sums, thirds, strict=True):
                 steps = net.prior.steps(z, x.new_full((len(x), 1, 1, 1), third / 3))
                 known = torch.round(z / steps) * steps
-                y = net.synthesis_transform(known)
+                y = net.synthesis_transform(known, third / 3)
                 bits = net.prior(known, steps).sum()
                 row += float(bits) / 8, *(float(v.sum()) for v in losses.ms_ssim(x, losses.rounded(y)))
         return np.round(sums / sum(map(len, batches)), 4).tolist()
