@@ -56,7 +56,8 @@ Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 class Told:
     """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements.
 
-    coded: the symbols that tell it. share: of the pass's digits, which are all unless the stream ends. lead: what was told of the whole picture ahead of the first pass.
+    coded: the symbols that tell it. share: of the pass's digits; below 1 where the stream ends. lead: what was told of the
+    whole picture ahead of the first pass.
     """
 
     plane: int

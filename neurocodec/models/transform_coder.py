@@ -180,6 +180,7 @@ class TransformCoder(nn.Module):
         self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
+        # Of the three maps, and of the latent as the convolutions and as the linear transform see it.
         self.film = nn.ModuleList(FiLM(count) for count in (*widths, channels, channels)) if film else None
 
     @property
