@@ -157,10 +157,10 @@ def test_frames_that_cannot_be_used_are_refused(made, tmp_path, photos):
 def test_a_network_is_tuned_to_a_camera_and_other_pictures_are_told_by_the_model_s_own(made, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(adapt, "_STEPS", 20)
     out = tmp_path / "tuned.safetensors"
-    arguments = ["adapt", *(str(p) for p in sorted(made.glob("0*.png"))), "--name", "t", "--minutes", "0.05", "-o", str(out)]
+    arguments = ["adapt", *(str(p) for p in sorted(made.glob("0*.png"))), "--name", "t", "--minutes", "0.15", "-o", str(out)]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     model, base = weights.find(str(out)), weights.find("photo")
-    assert out.stat().st_size < 1_000_000 and model.card["camera"]["minutes"] == 0.05
+    assert out.stat().st_size < 1_000_000 and model.card["camera"]["minutes"] == 0.15
     before, after = (weights.network(m.path).state_dict() for m in (base, model))
     changed = {name for name in before if (before[name] != after[name]).any()}
     assert {"analysis.weight", "down.1.weight", "to_pixels.bias"} <= changed and not any(n.startswith("prior") for n in changed)
