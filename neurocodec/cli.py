@@ -260,8 +260,8 @@ def bench(paths, protocol, task, codecs, jobs, **outputs):
     """Measure the models and other codecs on pictures: files, or folders of them.
 
     thumbs: at most 64 pixels a side, SSIM at 16 to 256 bytes, headers not counted. photos: whole files of at least 161
-    pixels a side at 0.06 to 2 bpp. task: how well a network does on what codecs leave of a task's test pictures. Needs
-    `pip install neurocodec[bench]`.
+    pixels a side, at one quality or number of passes (p18) for all, and at 0.06 to 2 bpp each. task: how well a network does
+    on what codecs leave of a task's test pictures. Needs `pip install neurocodec[bench]`.
     """
     if (protocol == "task") != (task is not None):
         raise click.UsageError("--protocol task and --task NAME go together")

@@ -270,22 +270,46 @@ def test_fixed_settings_stand_at_their_own_size(folder):
 
 def test_a_run_over_photos(photos, tmp_path):
     Image.fromarray(skimage.data.coffee()[:192, :192]).save(tmp_path / "a.png")
-    codecs = "jpeg,webp:10,webp:40,webp:70,webp:90,conv-lstm:0.125,conv-lstm:0.5"
+    codecs = "jpeg,webp:10,webp:40,webp:70,webp:90,conv-lstm:p1,conv-lstm:p4,conv-lstm:0.375"
     done = run(tmp_path, "--protocol", "photos", "--codecs", codecs, "--json", "-", "--plot", tmp_path / "plot.svg")
     assert done.exit_code == 0, (done.output, done.exception)
     result = json.loads(done.stdout)
     jpeg, webp, ours = result["summary"]
     assert [entry["codec"] for entry in (jpeg, webp, ours)] == ["jpeg", "webp", "conv-lstm"]
-    assert list(ours) == ["codec", "points", "bd_rate_ms_ssim", "bd_rate_psnr"]
+    assert list(ours) == ["codec", "points", "at_rates", "bd_rate_ms_ssim", "bd_rate_psnr"]
     keys = ["setting", "bpp", "psnr", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "decode_s"]
     assert all(list(point) == keys for entry in result["summary"] for point in entry["points"])
-    assert [point["setting"] for point in ours["points"]] == ["0.125", "0.5"]
-    assert all(point["bpp"] <= float(point["setting"]) for point in ours["points"])
+    assert [point["setting"] for point in ours["points"]] == ["p1", "p4"]
+    assert [point["bpp"] for point in ours["points"]] == pytest.approx([0.125, 0.5], abs=0.005)
+    assert all(row["bpp"] <= 0.375 for row in result["rows"] if row["setting"] == "0.375")
+    assert [at["bpp"] for at in ours["at_rates"]] == [0.25, 0.5]
     assert set(ours["bd_rate_ms_ssim"]) == {"jpeg", "webp"} and set(webp["bd_rate_psnr"]) == {"jpeg"}
     assert webp["bd_rate_ms_ssim"]["jpeg"] < 0
     low, high = result["windows"]["bd_rate_ms_ssim"]["webp"]["jpeg"]
     assert protocols.MS_SSIM_WINDOW[0] <= low < high <= protocols.MS_SSIM_WINDOW[1]
     assert "Photos: 1, whole files" in (tmp_path / "plot.svg").read_text()
+
+
+def test_pictures_at_one_rate_are_read_off_one_by_one():
+    def row(bpp, image, ssim):
+        return {"bpp": bpp, "image": image, "psnr": 30.0, "ssim": ssim, "ms_ssim": 0.9, "ssimulacra2": 50.0}
+
+    easy, hard = [row(0.125, "a", 0.9), row(0.5, "a", 0.98)], [row(0.25, "b", 0.7), row(1.0, "b", 0.9)]
+    assert protocols.at_rate(easy, 0.25) == pytest.approx([30, 0.94, 0.9, 50])
+    assert protocols.at_rate(easy, 0.1) is protocols.at_rate(easy, 0.6) is None
+    assert protocols._at_rates([*easy, *hard], ["0.125", "0.25", "0.5", "1"]) == [
+        {"bpp": rate, "psnr": 30.0, "ssim": pytest.approx(ssim), "ms_ssim": 0.9, "ssimulacra2": 50.0}
+        for rate, ssim in ((0.25, 0.82), (0.5, 0.89))
+    ]
+
+
+def test_a_curve_is_of_files_with_as_many_passes(photos):
+    image = Image.fromarray(photos[0])
+    files = {file.setting: file for file in PROTOCOLS["photos"].model("photo", ("p12", "0.25", "p20")).files(image)}
+    assert [neurocodec.info(files[setting].data).passes for setting in ("p12", "p20")] == [12, 20]
+    assert files["0.25"].size <= 0.25 * image.width * image.height / 8
+    settings = PROTOCOLS["photos"].model_settings("photo", ["photo", "avif"])
+    assert set(PROTOCOLS["photos"].settings) < set(settings) and "p18" in settings
 
 
 def test_by_default_all_that_suits_is_measured(monkeypatch):
@@ -315,6 +339,7 @@ def test_codecs_that_are_not_there(folder, monkeypatch, tmp_path):
     Image.new("RGB", (161, 161)).save(tmp_path / "large.png")
     fails("in thumbs only", tmp_path / "large.png", "--protocol", "photos", "--codecs", "preview@2*")
     fails("settings of conv-lstm are positive numbers", folder, "--protocol", "thumbs", "--codecs", "conv-lstm:-1")
+    fails("settings of photo are positive numbers", tmp_path / "large.png", "--protocol", "photos", "--codecs", "photo:pp")
     monkeypatch.setattr(bench.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     fails("imagecodecs is not here: pip install neurocodec[bench]", folder, "--protocol", "thumbs", "--codecs", "jpeg-xl")
     fails("matplotlib is not here", folder, "--protocol", "thumbs", "--codecs", "jpeg", "--plot", "plot.png")

@@ -15,6 +15,7 @@ from neurocodec import metrics
 
 MS_SSIM_SIDE = 161  # pixels, the least that five scales take
 Measure = Literal["bytes", "bpp"]
+Quality = Literal["psnr", "ssim", "ms_ssim", "ssimulacra2"]
 MOST_PSNR = 100.0  # dB, what equal pictures count as, so that means stay finite
 
 

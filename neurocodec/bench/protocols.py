@@ -2,13 +2,16 @@
 
 A model of ours encodes a picture once; prefixes of that one stream are its files, and encode_s is that of the whole. With
 MODEL@EFFORT* it encodes the picture anew for each of the budgets, as the search of more effort is best told what for.
+
+Photos at one setting, a rival's quality or a model's passes, take more bytes where there is more to see: means over such
+files are points of a codec's curve. Photos at one rate are another comparison, of files that are all of one size.
 """
 
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,7 +19,7 @@ from PIL import Image
 import neurocodec
 from neurocodec import weights
 from neurocodec.bench import extra
-from neurocodec.bench.measure import MS_SSIM_SIDE, Codec, File, Measure, Row, by, decibels
+from neurocodec.bench.measure import MS_SSIM_SIDE, Codec, File, Measure, Quality, Row, by, decibels
 from neurocodec.bench.rivals import LARGE, SMALL, Rival
 from neurocodec.errors import NeurocodecError
 
@@ -29,6 +32,9 @@ CAMERA_QUALITIES = (0.9, 0.95, 0.98)  # of MS-SSIM: at which a camera's frames a
 HOUR = 3600  # frames, one a second
 CAMERA_SETTINGS = ("0.002", "0.004", "0.008", "0.016", "0.032")  # bits per pixel that frames of a camera may do with
 SMALLEST = 16  # bytes of a file of those; frames of which it would be smaller are not measured there
+QUALITIES: tuple[Quality, ...] = ("psnr", "ssim", "ms_ssim", "ssimulacra2")
+TOLERANCE = 0.001  # of a rate: files end with a byte
+OF_PASSES = "p"  # what a setting of a model in photos begins with that is a number of passes
 Curve = list[tuple[float, float]]  # rate, quality; both strictly ascending
 
 
@@ -41,8 +47,8 @@ class Thumbs:
     sheet: tuple[Measure, float, int] = ("bytes", 64, 128)  # of `report.Sheet`: measure, limit, cell
     packages: tuple[str, ...] = ()
 
-    def model_settings(self, names: Iterable[str]) -> Sequence[str]:
-        """Those of models, whatever codecs are measured."""
+    def model_settings(self, name: str, among: Iterable[str]) -> Sequence[str]:
+        """Those of a model, whatever codecs are measured."""
         return self.settings
 
     def check(self, size: tuple[int, int]) -> None:
@@ -110,17 +116,21 @@ class Thumbs:
 
 
 class Photos:
-    """Pictures of at least 161 pixels a side as whole files, at rates in bits per pixel."""
+    """Pictures of at least 161 pixels a side as whole files, at so many passes ("p18") and at rates in bits per pixel ("0.25")."""
 
     rivals = LARGE
     settings = ("0.0625", "0.125", "0.25", "0.5", "0.75", "1", "1.5", "2")
+    counts = 20  # of passes that are measured, or somewhat more
     sheet: tuple[Measure, float, int] = ("bpp", 0.25, 256)
     packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard", "ssimulacra2")
 
-    def model_settings(self, names: Iterable[str]) -> Sequence[str]:
-        """Those of models: lower ones, too, where a camera's variant is among the codecs of these names."""
-        cameras = any(name not in self.rivals and _variant(name) for name in names)
-        return (*CAMERA_SETTINGS, *self.settings) if cameras else self.settings
+    def model_settings(self, name: str, among: Iterable[str]) -> Sequence[str]:
+        """Those of a model among codecs of these names: rates alone, and lower ones, too, where one is a camera's variant."""
+        if any(name not in self.rivals and _variant(name) for name in among):
+            return (*CAMERA_SETTINGS, *self.settings)
+        most = weights.find(with_effort(name)[0]).layout.max_passes
+        step = max(1, most // self.counts)
+        return (*(f"{OF_PASSES}{count}" for count in range(step, most + 1, step)), *self.settings)
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise NeurocodecError unless a picture of this size (width, height) can be measured."""
@@ -136,28 +146,34 @@ class Photos:
         return _of_rival(name, self.rivals[name], settings, len)
 
     def model(self, name: str, settings: Sequence[str]) -> Codec:
-        """A model whose container is cut to these numbers of bits per pixel."""
+        """A model whose container is cut to these numbers of passes or of bits per pixel."""
         model, effort, each = with_effort(name)
         if each:
             raise NeurocodecError(f"{name}: pictures are encoded anew for each budget in thumbs only")
-        rates = _numbers(name, settings, float)
+        counts = [setting for setting in settings if setting.startswith(OF_PASSES)]
+        passes = dict(zip(counts, _numbers(name, [count.removeprefix(OF_PASSES) for count in counts], int), strict=True))
+        others = [setting for setting in settings if setting not in passes]
+        rates = dict(zip(others, _numbers(name, others, float), strict=True))
+        whole = {"passes": weights.find(model).layout.max_passes} if passes else {"bpp": max(rates.values())}
 
         def files(image: Image.Image) -> Iterator[File]:
             begin = time.perf_counter()
-            stream = neurocodec.encode(image, model=model, effort=effort, bpp=max(rates))
+            stream = neurocodec.encode(image, model=model, effort=effort, **whole)
             seconds = time.perf_counter() - begin
-            for setting, rate in zip(settings, rates, strict=True):
-                if setting in CAMERA_SETTINGS and rate * image.width * image.height < 8 * SMALLEST:
+            for setting in settings:
+                if setting in CAMERA_SETTINGS and rates[setting] * image.width * image.height < 8 * SMALLEST:
                     continue
-                cut = neurocodec.truncate(stream, bpp=rate, model=model)
+                limit = {"passes": passes[setting]} if setting in passes else {"bpp": rates[setting]}
+                cut = neurocodec.truncate(stream, model=model, **limit)
                 yield File(setting, cut, len(cut), seconds, lambda data: neurocodec.decode(data, model=model))
 
         return Codec(name, files, "model")
 
     def summary(self, rows: Sequence[Row], codecs: Sequence[Codec]) -> dict[str, Any]:
-        """A list of {codec, points, bd_rate_ms_ssim, bd_rate_psnr}, and the windows in dB of the latter two.
+        """A list of {codec, points, at_rates, bd_rate_ms_ssim, bd_rate_psnr}, and the windows in dB of the latter two.
 
-        points: of each setting, means over pictures and medians of times. bd_rate_*: of each rival, and of the model that a
+        points: of each setting, means over pictures and medians of times; of a model that has settings of passes, of these.
+        at_rates: means over pictures that all take the same rate (`at_rate`). bd_rate_*: of each rival, and of the model that a
         camera's variant is made of, by how many percent more or (negative) fewer bytes the codec takes for the same quality; None
         where their curves share too little. If a camera's variant is among the codecs: variant_bytes, those of its file, and camera,
         a list of {ms_ssim, bytes_per_frame, bytes_per_hour, paid_off}, the last of a variant: after how many frames its file has
@@ -167,7 +183,9 @@ class Photos:
         points = {codec.name: _points(groups[codec.name]) for codec in codecs}
         rivals = [codec.name for codec in codecs if codec.kind != "model"]
         variants = {codec.name: model for codec in codecs if codec.kind == "model" and (model := _variant(codec.name))}
-        entries: list[dict[str, Any]] = [{"codec": codec, "points": points[codec]} for codec in points]
+        entries: list[dict[str, Any]] = [
+            {"codec": codec, "points": points[codec], "at_rates": _at_rates(groups[codec], self.settings)} for codec in points
+        ]
         for entry in entries:
             if entry["codec"] in variants:
                 entry["variant_bytes"] = variants[entry["codec"]].path.stat().st_size
@@ -236,6 +254,18 @@ def at_budget(curve: Sequence[Row], budget: float) -> tuple[float, float, float]
     return size, ssim, psnr
 
 
+def at_rate(rows: Sequence[Row], rate: float) -> list[float] | None:
+    """Qualities of a picture at so many bits per pixel, linear in ln bpp between its files; None where it has none so small or so large.
+
+    They are those of `QUALITIES`.
+    """
+    files = sorted(rows, key=lambda row: row["bpp"])
+    if not files[0]["bpp"] <= rate <= files[-1]["bpp"] * (1 + TOLERANCE):
+        return None
+    rates = [math.log(row["bpp"]) for row in files]
+    return [float(np.interp(math.log(rate), rates, [row[key] for row in files])) for key in QUALITIES]
+
+
 def window(anchor: Curve, test: Curve, limits: tuple[float, float]) -> tuple[float, float] | None:
     """The qualities within the limits that both curves have; None when these are less than a third of them."""
     low, high = max(limits[0], anchor[0][1], test[0][1]), min(limits[1], anchor[-1][1], test[-1][1])
@@ -290,7 +320,20 @@ def _numbers(name: str, settings: Sequence[str], kind: type[int] | type[float]) 
     return numbers
 
 
+def _at_rates(rows: Sequence[Row], rates: Sequence[str]) -> list[dict[str, float]]:
+    """Means over pictures, at those rates that files of every picture reach."""
+    found = []
+    for rate in map(float, rates):
+        each = [at_rate(of_picture, rate) for of_picture in by(rows, "image").values()]
+        reached = [qualities for qualities in each if qualities]
+        if len(reached) == len(each):
+            means = np.mean(reached, 0).round(6).tolist()
+            found.append({"bpp": rate, **dict(zip(QUALITIES, means, strict=True))})
+    return found
+
+
 def _points(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    rows = [row for row in rows if row["setting"].startswith(OF_PASSES)] or rows
     points = [
         {
             "setting": setting,
@@ -331,7 +374,7 @@ def _camera(curve: Curve, pixels: float) -> list[dict[str, Any]]:
     return found
 
 
-def _mean(rows: Sequence[Row], key: Literal["bytes", "bpp", "psnr", "ssim", "ms_ssim", "ssimulacra2"]) -> float:
+def _mean(rows: Sequence[Row], key: Measure | Quality) -> float:
     return float(np.mean([row[key] for row in rows]))
 
 

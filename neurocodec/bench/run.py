@@ -154,14 +154,13 @@ def select(codecs: str | None, protocol: BenchProtocol, settings_of_models: Sequ
     for name in asked:
         if name not in protocol.rivals:
             _check_model(name, protocol)
-    of_models = settings_of_models or protocol.model_settings(asked)
     chosen = []
     for name, settings in asked.items():
         if name in protocol.rivals:
             protocol.rivals[name].require()
             chosen.append(protocol.rival(name, settings or protocol.rivals[name].settings))
         else:
-            chosen.append(protocol.model(name, settings or of_models))
+            chosen.append(protocol.model(name, settings or settings_of_models or protocol.model_settings(name, asked)))
     return chosen
 
 
