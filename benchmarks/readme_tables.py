@@ -6,6 +6,7 @@ python benchmarks/readme_tables.py
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ README, RESULTS = ROOT / "README.md", Path(__file__).parent / "results" / neuroc
 
 
 MEASURES = {"ms_ssim": ".3f", "ssim": ".3f", "psnr": ".1f", "ssimulacra2": ".0f"}
-RATES = (0.0625, 0.125, 0.25, 0.5, 1.0)
+RATES, EACH = (0.0625, 0.125, 0.25, 0.5, 1.0), (0.125, 0.25, 0.5, 1.0)
 
 
 def _photos() -> list[dict[str, Any]]:
@@ -30,18 +31,29 @@ def _photos() -> list[dict[str, Any]]:
 
 
 def photos() -> str:
-    """Every codec on whole files of photos: curves of means, linear in ln bpp between their points."""
-    rows = ["| at bits per pixel | " + " | ".join(f"{rate:g}" for rate in RATES) + " |", "|---" * (len(RATES) + 1) + "|"]
-    for entry in _photos():
-        points, cells = entry["points"], [_title(entry["codec"])]
+    """Every codec on whole files of photos at one setting: curves of means, linear in ln bpp between their points."""
+
+    def at(entry: dict[str, Any], rate: float) -> dict[str, float] | None:
+        points = entry["points"]
         bpp = np.log([point["bpp"] for point in points])
-        for rate in np.log(RATES):
-            if not bpp[0] - 0.02 <= rate <= bpp[-1] + 0.02:
-                cells.append("-")
-                continue
-            of = {key: np.interp(rate, bpp, [point[key] for point in points]) for key in MEASURES}
-            cells.append(" / ".join(f"{of[key]:{digits}}" for key, digits in MEASURES.items()))
-        rows.append("| " + " | ".join(cells) + " |")
+        if not bpp[0] - 0.02 <= np.log(rate) <= bpp[-1] + 0.02:
+            return None
+        return {key: np.interp(np.log(rate), bpp, [point[key] for point in points]) for key in MEASURES}
+
+    return _at_rates("mean bits per pixel", RATES, at)
+
+
+def rates() -> str:
+    """Every codec on whole files that all take the same rate."""
+    return _at_rates("bits per pixel, each", EACH, lambda entry, rate: next((at for at in entry["at_rates"] if at["bpp"] == rate), None))
+
+
+def _at_rates(title: str, rates: Sequence[float], at: Callable[[dict[str, Any], float], dict[str, float] | None]) -> str:
+    rows = [f"| at {title} | " + " | ".join(f"{rate:g}" for rate in rates) + " |", "|---" * (len(rates) + 1) + "|"]
+    for entry in _photos():
+        found = (at(entry, rate) for rate in rates)
+        cells = [" / ".join(f"{of[key]:{digits}}" for key, digits in MEASURES.items()) if of else "-" for of in found]
+        rows.append("| " + " | ".join([_title(entry["codec"]), *cells]) + " |")
     return "\n".join(rows)
 
 
@@ -183,7 +195,7 @@ def export() -> str:
 
 
 TABLES = {
-    "photos": photos, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper, "cameras": cameras, "blocks": blocks,
+    "photos": photos, "rates": rates, "bd_rates": bd_rates, "thumbs": thumbs, "paper": paper, "cameras": cameras, "blocks": blocks,
     "tasks": tasks, "task_networks": task_networks, "export": export}  # fmt: skip
 
 
