@@ -12,10 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from neurocodec.bench import extra
 from neurocodec.bench.measure import Measure, Row, by, decibels
+from neurocodec.bench.protocols import OF_PASSES
 from neurocodec.bench.published import KODAK_MS_SSIM
 from neurocodec.errors import NeurocodecError
 
 Result = dict[str, Any]
+LEAST = 1 / 32  # bits per pixel: first passes that tell less are not drawn
 CAPTION, GAP = 18, 6  # pixels of a contact sheet: a line of text, what is between
 
 
@@ -165,7 +167,8 @@ def _plot_photos(result: Result, figure: Any) -> None:
                 axes.plot(points.keys(), shown, "--", color="grey", linewidth=0.8)
                 axes.annotate(source, (max(points), shown[-1]), fontsize=6, color="grey")
         for entry in result["summary"]:
-            rates, qualities = zip(*((point["bpp"], point[key]) for point in entry["points"]), strict=True)
+            seen = [point for point in entry["points"] if point["bpp"] >= LEAST or not point["setting"].startswith(OF_PASSES)]
+            rates, qualities = zip(*((point["bpp"], point[key]) for point in seen or entry["points"]), strict=True)
             shown = [decibels(quality) for quality in qualities] if key == "ms_ssim" else qualities
             axes.plot(rates, shown, label=entry["codec"], **_style(entry["codec"], result))
         axes.set_xscale("log", base=2)
