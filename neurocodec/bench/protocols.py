@@ -120,7 +120,7 @@ class Photos:
 
     rivals = LARGE
     settings = ("0.0625", "0.125", "0.25", "0.5", "0.75", "1", "1.5", "2")
-    counts = 20  # of passes that are measured, or somewhat more
+    counts = 20  # of passes that are measured, about, of a model that has more
     sheet: tuple[Measure, float, int] = ("bpp", 0.25, 256)
     packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard", "ssimulacra2")
 
@@ -255,10 +255,7 @@ def at_budget(curve: Sequence[Row], budget: float) -> tuple[float, float, float]
 
 
 def at_rate(rows: Sequence[Row], rate: float) -> list[float] | None:
-    """Qualities of a picture at so many bits per pixel, linear in ln bpp between its files; None where it has none so small or so large.
-
-    They are those of `QUALITIES`.
-    """
+    """A picture's `QUALITIES` at so many bits per pixel, linear in ln bpp between its files; None beyond the smallest and largest."""
     files = sorted(rows, key=lambda row: row["bpp"])
     if not files[0]["bpp"] <= rate <= files[-1]["bpp"] * (1 + TOLERANCE):
         return None
