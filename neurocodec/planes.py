@@ -4,15 +4,15 @@ Every element is a whole number z, told in balanced ternary ("trit planes": Lee 
 plane k, from PLANES - 1 down to 0, the nearest multiple of 3^k to z is known, and a digit is the change, -1, 0 or 1 times
 3^k. So what is known after any plane is what rounding to a step of 3^k gives: no other ladder that nests is as fine. A plane is
 told in RANKS passes: first the digits that lessen the error most for their bits, which follows from what is known of an
-element and from the magnitude that a small network of integers expects it to have. Elements are numbered channel by
-channel, in raster order.
+element and from the magnitude that a small network of integers expects it to have; so does where, in what is known, it is
+expected to be. Elements are numbered channel by channel, in raster order.
 
 All arithmetic is that of integers, exact in any order of summation: products of float32 matrices stay below 2^24. Nothing
 here imports torch.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -30,6 +30,8 @@ ONE = 1 << 16  # probabilities are in units of 1 / ONE
 CLASSES = 4  # of elements, by the magnitude known, in units of the plane before: 0, 1, 2, more
 KEYS = 2 * INDICES * CLASSES
 MAP_SHIFT = 6  # a map's whole numbers are in units of 1 / 64
+CENTROID_SHIFT = 10  # a centroid's are in units of 1 / 1024 of a step
+UNTOLD = 3  # stands for a digit, 0, 1 or 2, that is told later
 RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
 
 Shape = tuple[int, int, int]  # channels, rows, columns
@@ -52,12 +54,17 @@ class Symbols(NamedTuple):
 Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 
 
+def _nothing() -> np.ndarray:
+    return np.empty(0, np.uint16)
+
+
 @dataclass(frozen=True)
 class Told:
     """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements.
 
     coded: the symbols that tell it. share: of the pass's digits; below 1 where the stream ends. lead: what was told of the
-    whole picture ahead of the first pass.
+    whole picture ahead of the first pass. keys: of the elements. waiting: elements whose digits of the plane are still to be
+    told, and their keys. tables: whose keys these are.
     """
 
     plane: int
@@ -66,6 +73,9 @@ class Told:
     coded: tuple[Symbols, ...]
     share: float = 1.0
     lead: bytes = b""
+    keys: np.ndarray = field(default_factory=_nothing)
+    waiting: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (_nothing(), _nothing()))
+    tables: "Tables | None" = None
 
     @property
     def whole(self) -> bool:
@@ -85,6 +95,7 @@ class Known:
         self.tops = np.array(tops)
         self.value = np.zeros(int(np.prod(shape)), np.int32)
         self.depth = float(self.tops.max())
+        self._passes: list[Told] = []  # of the plane that was begun last
 
     @property
     def planes(self) -> range:
@@ -116,6 +127,21 @@ class Known:
         changed = np.flatnonzero(told.digits != 1)
         self.value[told.elements[changed]] += (told.digits[changed].astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
+        if self._passes and self._passes[-1].plane != told.plane:
+            self._passes = []
+        self._passes.append(told)
+
+    def expected(self) -> np.ndarray:
+        """Where in what is known of them elements are expected to be, float32 (count,): at `value` if the tables do not say."""
+        z = self.value.astype(np.float32)
+        if not self._passes or self._passes[-1].tables is None or self._passes[-1].tables.centroids is None:
+            return z
+        last = self._passes[-1]
+        parts = [(told.elements, told.keys, told.digits) for told in self._passes]
+        for elements, keys, digits in (*parts, (*last.waiting, np.full(len(last.waiting[0]), UNTOLD, np.uint8))):
+            known = np.flatnonzero(self.value[elements])  # 0 is expected where nothing else is known
+            z[elements[known]] += last.tables.offsets[keys[known], digits[known]] * np.float32(BASE**last.plane)
+        return z
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +153,8 @@ class Tables:
     neighbourhood, which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts:
     powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
     trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
+    centroids: (INDICES, CLASSES, 4), where elements that are not negative are expected, from what is known of them on, after
+    these digits and before any, in units of 2^-CENTROID_SHIFT steps; None: there.
     places: (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
     size; the file keeps them as a few maps, and the shares that units and channels have in them.
     """
@@ -140,6 +168,7 @@ class Tables:
     shifts: tuple[int, int, int]
     ranks: np.ndarray
     trits: np.ndarray
+    centroids: np.ndarray | None = None
     places: np.ndarray | None = None
 
     @classmethod
@@ -155,6 +184,7 @@ class Tables:
             shifts=tuple(tensors["tables.shifts"].tolist()),
             ranks=tensors["tables.ranks"],
             trits=tensors["tables.trits"].astype(np.int64),
+            centroids=tensors.get("tables.centroids"),
             places=places,
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
         )
@@ -172,6 +202,12 @@ class Tables:
         """float64 (KEYS + 1, 3): of digits, and, in the last row, of those that are not 0; exact multiples of 1 / ONE."""
         of = np.concatenate([self.trits.reshape(-1, 3), self.trits.reshape(-1, 3)[:, ::-1]])
         return np.concatenate([of, [[ONE // 2 - 1, 2, ONE // 2 - 1]]]) / ONE
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """float32 (KEYS, 4): where an element is expected, from its value on, in steps, after each digit and before any."""
+        of = self.centroids.reshape(-1, UNTOLD + 1)
+        return np.concatenate([of, -of[:, [2, 1, 0, UNTOLD]]]).astype(np.float32) * np.float32(2.0**-CENTROID_SHIFT)
 
     @cached_property
     def runs(self) -> np.ndarray:
@@ -252,9 +288,9 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
         firsts = np.arange(RANKS + 1) * (INDICES + 1)
         ends, busy = np.searchsorted(place[order], (firsts, firsts + 1))
         for number in range(RANKS):
-            mine = slice(ends[number], ends[number + 1])
-            some = None if true is None else true[mine]
-            told = _pass(tables, plane, elements[mine], keys[mine], busy[number] - ends[number], code, some)
+            first, end = ends[number : number + 2]
+            some = None if true is None else true[first:end]
+            told = _pass(tables, plane, elements[first:], keys[first:], busy[number] - first, end - first, code, some)
             known.tell(told)
             yield told
             if not told.whole:
@@ -262,13 +298,25 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
 
 
 def _pass(
-    tables: Tables, plane: int, elements: np.ndarray, keys: np.ndarray, busy: int, code: Coder, true: np.ndarray | None
+    tables: Tables,
+    plane: int,
+    elements: np.ndarray,
+    keys: np.ndarray,
+    busy: int,
+    count: int,
+    code: Coder,
+    true: np.ndarray | None,
 ) -> Told:
-    """First the `busy` elements are told, then, by runs, those that hardly change."""
+    """Of so many elements, `count`, the `busy` ones are told first, then, by runs, those that hardly change."""
     coded: list[Symbols] = []
-    digits = np.ones(len(keys), np.uint8)
-    if not len(keys):
-        return Told(plane, elements, digits, ())
+    digits = np.ones(count, np.uint8)
+
+    def pass_of(at: np.ndarray | slice, later: np.ndarray | slice, share: float = 1.0) -> Told:
+        waiting = elements[later], keys[later]
+        return Told(plane, elements[at], digits[at], tuple(coded), share, keys=keys[at], waiting=waiting, tables=tables)
+
+    if not count:
+        return pass_of(slice(0), slice(None))
 
     def symbols(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
         if not len(keys):
@@ -287,11 +335,13 @@ def _pass(
 
     def cut(at: np.ndarray) -> Told:
         """What a pass says of which only these are told."""
-        return Told(plane, elements[at], digits[at], tuple(coded), len(at) / len(keys))
+        later = np.ones(len(keys), bool)
+        later[at] = False
+        return pass_of(at, later, len(at) / count)
 
-    if (count := tell(slice(busy))) < busy:
-        return cut(np.arange(count))
-    blocks = (len(keys) - busy) // RUN
+    if (found := tell(slice(busy))) < busy:
+        return cut(np.arange(found))
+    blocks = (count - busy) // RUN
     starts = busy + RUN * np.arange(blocks)
     changes = None
     if true is not None:
@@ -304,9 +354,9 @@ def _pass(
     left = runs < RUN
     first = starts[left] + runs[left]
     after = (starts[left, None] + np.arange(RUN))[np.arange(RUN) > runs[left, None]]
-    last = np.concatenate([first, after, np.arange(busy + RUN * blocks, len(keys))])
-    if (count := tell(last, len(first))) < len(last):
-        at = np.ones(len(keys), bool)
-        at[last[count:]] = False
+    last = np.concatenate([first, after, np.arange(busy + RUN * blocks, count)])
+    if (found := tell(last, len(first))) < len(last):
+        at = np.ones(count, bool)
+        at[last[found:]] = False
         return cut(np.flatnonzero(at))
-    return Told(plane, elements, digits, tuple(coded))
+    return pass_of(slice(count), slice(count, None))

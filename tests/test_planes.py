@@ -168,6 +168,32 @@ def test_any_bytes_decode_or_are_refused(payload):
     assert (np.abs(known.value) <= planes.LARGEST).all()
 
 
+def test_a_decoder_shows_elements_where_training_does():
+    """At the mean of the part of their distribution in which they are known to be, nearer to 0 than its middle."""
+    torch.manual_seed(0)
+    scale = 2.0 ** ((8 * torch.arange(CHANNELS) // 3 + 0.5 - 8) / 8)
+    prior = Prior(scale, centred=True)
+    z = (torch.distributions.Exponential(1 / scale).sample((1, 9, 11)).movedim(-1, 1) * torch.randn(1, CHANNELS, 9, 11).sign()).round()
+    fitted = contexts.fit(prior, z.int(), 1) | contexts.Expected(prior, torch.full((CHANNELS,), 4), torch.empty(0, 9, 11)).whole()
+    fitted["tables.tops"] = torch.full((CHANNELS,), 4)
+    layout = CodedPasses(STRIDE, 1 << 20, tables=planes.Tables.read({k: v.numpy() for k, v in fitted.items()}))
+    known = layout.known(11 * STRIDE, 9 * STRIDE)
+    seen = layout.known(11 * STRIDE, 9 * STRIDE)
+    whole = z.int().clamp(-40, 40).numpy().ravel()
+    truth = lambda known, plane, elements: known.digits(whole, plane, elements)
+    passes = planes.tell(known, layout.tables, lambda table, keys, true: true, truth)
+    assert np.array_equal(seen.expected(), seen.value)
+    for number, told in enumerate(passes, 1):
+        seen.tell(told)
+        steps, value = prior.decoded(torch.from_numpy(whole).view(1, *seen.shape).float(), torch.full((1, 1, 1, 1), 4 - number / planes.RANKS))
+        found = torch.from_numpy(seen.expected()).view_as(value)
+        torch.testing.assert_close(found, value, rtol=0, atol=planes.BASE**told.plane / 1024)
+        middle = torch.from_numpy(seen.value).view_as(value)
+        assert (found.abs() <= middle.abs()).all() and ((found - middle).abs() < steps / 2).all()
+    moved = middle != found
+    assert moved[:, :4].any()
+
+
 @pytest.mark.parametrize("model", [m.name for m in weights.shipped() if isinstance(m.architecture.layout, CodedPasses)])
 def test_sums_stay_exact(model):
     """No sum of a shipped model can reach 2^24, up to where float32 counts whole numbers, in whatever order it is taken."""

@@ -22,5 +22,6 @@ class Photo(TransformCoder):
         block: str | Sequence[str] = "bottleneck",
         up: str = "depth-to-space",
         film: bool = False,
+        centred: bool = False,
     ):
-        super().__init__(channels, widths, blocks, block, up, film)
+        super().__init__(channels, widths, blocks, block, up, film, centred)

@@ -19,5 +19,6 @@ class Preview(TransformCoder):
         block: str | Sequence[str] = "residual",
         up: str = "depth-to-space",
         film: bool = False,
+        centred: bool = False,
     ):
-        super().__init__(channels, widths, blocks, block, up, film)
+        super().__init__(channels, widths, blocks, block, up, film, centred)

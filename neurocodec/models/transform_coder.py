@@ -27,7 +27,7 @@ from neurocodec.models.film import FiLM
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
-from neurocodec.planes import BASE, BRIGHTEST, CLASSES, INDICES
+from neurocodec.planes import BASE, BRIGHTEST, CLASSES, INDICES, UNTOLD
 
 LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
@@ -59,6 +59,18 @@ def order() -> Tensor:
     return (torch.log(_REFINING / slope.clamp_min(1e-9)) / math.log(BASE**2)).clamp(0, 0.999).float()
 
 
+def centroids() -> Tensor:
+    """Where elements are expected, from the middle of what is known of them on, in steps: (INDICES, CLASSES, 4).
+
+    That is the mean of the part of a logistic distribution which digits -1, 0 and 1 leave, and, last, of all three.
+    """
+    index, kind = torch.arange(INDICES)[:, None, None, None], torch.arange(CLASSES)[None, :, None, None]
+    digit, half = torch.tensor([-1, 0, 1, 0]), torch.tensor([0.5, 0.5, 0.5, 1.5], dtype=torch.float64)
+    away = half[:, None] * torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    z = (3 * kind + digit[:, None] + away) / 2.0 ** ((index + 0.5 - MIDDLE) / PER_OCTAVE)
+    return (torch.softmax(F.logsigmoid(z) + F.logsigmoid(-z), -1) * away).sum(-1).float()
+
+
 class Prior(nn.Module):
     """How latents are distributed: each element logistically, about 0.
 
@@ -66,14 +78,15 @@ class Prior(nn.Module):
     coder's tables are made of this (`train/contexts.py`).
     """
 
-    def __init__(self, scale: Tensor, hidden: int = 48):
-        """scale: of each channel at first, (C,)."""
+    def __init__(self, scale: Tensor, centred: bool = False, hidden: int = 48):
+        """scale: of each channel at first, (C,); centred: whether decoders take elements for where they are expected."""
         super().__init__()
         self.scale = nn.Parameter(scale.log() / PACE)
         self.across = Pointwise(len(scale) + 1, hidden)
         self.around = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.told = Pointwise(2 * hidden, len(scale))
         self.register_buffer("order", order(), persistent=False)
+        self.register_buffer("centroids", centroids() if centred else None, persistent=False)
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
 
@@ -83,15 +96,24 @@ class Prior(nn.Module):
         return torch.log2(step) / 4
 
     @torch.no_grad()
-    def steps(self, z: Tensor, depth: Tensor) -> Tensor:
-        """To which step each element of z, (N, C, h, w), is known after all but so many planes, depth: (N, 1, 1, 1)."""
+    def decoded(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Of latents (N, C, h, w) after all but so many planes, depth: (N, 1, 1, 1), both (N, C, h, w):
+
+        the step to which each element is known, and what a decoder takes it for.
+        """
         plane = depth.floor()
         step = BASE**plane
         known = _nearest(z, BASE * step)
-        index = MIDDLE - PER_OCTAVE * torch.log2(self._rate(known, step) * step)
-        kind = (known.abs() / (BASE * step)).round().clamp_max(CLASSES - 1)
-        rank = self.order[index.long().clamp(0, INDICES - 1), kind.long()]
-        return torch.where(rank < 1 - (depth - plane), step, BASE * step)
+        index = (MIDDLE - PER_OCTAVE * torch.log2(self._rate(known, step) * step)).long().clamp(0, INDICES - 1)
+        kind = (known.abs() / (BASE * step)).round().clamp_max(CLASSES - 1).long()
+        told = self.order[index, kind] < 1 - (depth - plane)
+        steps = torch.where(told, step, BASE * step)
+        value = torch.round(z / steps) * steps
+        if self.centroids is None:
+            return steps, value
+        side = torch.where(known < 0, -step, step)
+        digit = torch.where(told, ((value - known) / side).round().clamp(-1, 1) + 1, UNTOLD).long()
+        return steps, value + side * self.centroids[index, kind, digit]
 
     def forward(self, z: Tensor, steps: Tensor, noise: Tensor | float = 0.0) -> Tensor:
         """Bits of each picture, (N,), for intervals of width `steps` around z + noise, all (N, C, h, w)."""
@@ -147,20 +169,23 @@ class TransformCoder(nn.Module):
         block: str | Sequence[str],
         up: str = "depth-to-space",
         film: bool = False,
+        centred: bool = False,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
-        told how many planes are known. Raises NeurocodecError for names that are not there.
+        told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
+        known of them. Raises NeurocodecError for names that are not there.
         """
         super().__init__()
         names = (block,) * 3 if isinstance(block, str) else tuple(block)
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
+            "centred": centred,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
-        self.prior = Prior(torch.ones(channels))
+        self.prior = Prior(torch.ones(channels), centred)
 
         def residual(level: int) -> nn.Sequential:
             return nn.Sequential(*(kinds[level](widths[level]) for _ in range(blocks[level])))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
-from neurocodec.planes import BASE, BRIGHTEST, CLASSES, FEATURES, INDICES, LARGEST, MAP_SHIFT, ONE, PLANES, RANKS
+from neurocodec.planes import BASE, BRIGHTEST, CENTROID_SHIFT, CLASSES, FEATURES, INDICES, LARGEST, MAP_SHIFT, ONE, PLANES, RANKS
 
 _BATCH_ELEMENTS, _RATE = 1 << 18, 2e-3
 _WEIGHT = 127
@@ -51,12 +51,14 @@ def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: i
                 places = ((index.long() * CLASSES + kind) * 3 + digit + 1).flatten()
                 counts += torch.bincount(places, minlength=counts.numel()).view(counts.shape)
     counts[:, 0] = (counts[:, 0] + counts[:, 0].flip(-1)) / 2  # what is 0 has no side
-    ranks = (prior.order * RANKS).to(torch.uint8)
-    return {
+    tables = {
         "tables.tops": tops.to(torch.int16),
-        "tables.ranks": ranks,
+        "tables.ranks": (prior.order * RANKS).to(torch.uint8),
         "tables.trits": _whole_of_one(counts),
-    } | expected.whole()
+    }
+    if prior.centroids is not None:
+        tables["tables.centroids"] = (prior.centroids * 2**CENTROID_SHIFT).round().to(torch.int16)
+    return tables | expected.whole()
 
 
 class Expected(nn.Module):
