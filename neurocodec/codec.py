@@ -220,7 +220,7 @@ class LatentCodec:
         known, leads = self.layout.known(width, height), []
 
         def show(known: Known) -> Picture:
-            z = torch.from_numpy(known.expected()).view(1, *known.shape)
+            z = torch.from_numpy(known.centroids()).view(1, *known.shape)
             return self.synthesised(leads[0], z, known.depth, width, height)
 
         for told in passes:

@@ -131,7 +131,7 @@ class Known:
             self._passes = []
         self._passes.append(told)
 
-    def expected(self) -> np.ndarray:
+    def centroids(self) -> np.ndarray:
         """Where in what is known of them elements are expected to be, float32 (count,): at `value` if the tables do not say."""
         z = self.value.astype(np.float32)
         if not self._passes or self._passes[-1].tables is None or self._passes[-1].tables.centroids is None:

@@ -71,7 +71,7 @@ class SceneCodec(LatentCodec):
                 break
             known.tell(told)
             bits += sum(symbols.bits for symbols in told.coded)
-        z = torch.from_numpy(known.expected()).view(1, *known.shape)
+        z = torch.from_numpy(known.centroids()).view(1, *known.shape)
         shown = self.synthesised(lead, z, known.depth, width, height)
         x, y = (torch.from_numpy(p.rgb)[None] for p in (picture, shown))
         return self.objective.trade(x, y, bits, _WEIGHED).item()

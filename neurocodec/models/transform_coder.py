@@ -250,7 +250,7 @@ class TransformCoder(nn.Module):
         def told(f: Tensor, number: int) -> Tensor:
             return f if self.film is None else self.film[number](f, depth)
 
-        f = told(self.from_latent(told(z, 3)), 2)
+        f = told(self.from_latent(told(z, 3).contiguous(memory_format=torch.channels_last)), 2)
         for level in (2, 1):
             f = told(self.up[level - 1](self.up_blocks[level](f)), level - 1)
         y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)

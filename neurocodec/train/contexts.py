@@ -7,7 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
-from neurocodec.planes import BASE, BRIGHTEST, CENTROID_SHIFT, CLASSES, FEATURES, INDICES, LARGEST, MAP_SHIFT, ONE, PLANES, RANKS
+from neurocodec.planes import (
+    BASE,
+    BRIGHTEST,
+    CENTROID_SHIFT,
+    CLASSES,
+    FEATURES,
+    INDICES,
+    LARGEST,
+    MAP_SHIFT,
+    ONE,
+    PLANES,
+    RANKS,
+)
 
 _BATCH_ELEMENTS, _RATE = 1 << 18, 2e-3
 _WEIGHT = 127

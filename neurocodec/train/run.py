@@ -24,7 +24,7 @@ from neurocodec.train.task_loss import LabelledPictures, TaskLoss
 from neurocodec.train.unroll import Unroll
 
 _THUMBS = "thumbs:"
-_TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 1_000
+_TABLE_THUMBS, _TABLE_CROPS, _TABLE_CROP, _TABLE_STEPS = 24_000, 600, 256, 3_000
 
 
 def run(
