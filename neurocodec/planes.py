@@ -232,14 +232,16 @@ class Tables:
         seen = _features(plane).take(known.value.reshape(channels, -1)[begun] + LARGEST)
         of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
         with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
-            here = _unit(self.across[:, begun] @ seen + self.level[plane][:, None] + of_units, self.shifts[0])
+            sums = self.across[:, begun] @ seen + self.level[plane][:, None] + of_units
+            here = _shifted(sums, self.shifts[0], BRIGHTEST)
             padded = np.zeros((len(here), height + 2, width + 2), np.float32)
             padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
-            places = [padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)]
-            nearby = np.concatenate([np.stack(places).reshape(-1, height * width), np.ones((1, height * width), np.float32)])
-            both = np.concatenate([here, _unit(self.around @ nearby, self.shifts[1])])
-            sums = self.told[mine] @ both + self.base[plane, mine][:, None] + of_channels[mine]
-        return np.clip(np.floor(sums * 2.0 ** -self.shifts[2]), 0, INDICES - 1).astype(np.uint8).ravel()
+            nearby = np.stack([padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)])
+            sums = self.around[:, :-1] @ nearby.reshape(-1, height * width) + self.around[:, -1:]
+            both = np.concatenate([here, _shifted(sums, self.shifts[1], BRIGHTEST)])
+            sums = self.told[mine] @ both
+            sums += self.base[plane, mine][:, None] + of_channels[mine]
+        return _shifted(sums, self.shifts[2], INDICES - 1).astype(np.uint8).ravel()
 
     def _places(self, height: int, width: int) -> np.ndarray:
         """(H + C, places), or (H + C, 1) of 0 for latents of another size."""
@@ -253,8 +255,10 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _unit(sums: np.ndarray, shift: int) -> np.ndarray:
-    return np.clip(np.floor(sums * np.float32(2.0**-shift)), 0, BRIGHTEST)
+def _shifted(sums: np.ndarray, shift: int, most: int) -> np.ndarray:
+    """Whole numbers from 0 to the most, float32: the sums, which are overwritten, divided by a power of two."""
+    sums *= np.float32(2.0**-shift)
+    return np.clip(np.floor(sums, out=sums), 0, most, out=sums)
 
 
 @lru_cache(maxsize=PLANES)
