@@ -290,7 +290,7 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
         keys, elements = keys[order], known.elements(plane)[order]
         true = None if truth is None else truth(known, plane, elements)
         firsts = np.arange(RANKS + 1) * (INDICES + 1)
-        ends, busy = np.searchsorted(place[order], (firsts, firsts + 1))
+        ends, busy = np.searchsorted(place[order], (firsts, firsts + 1)).tolist()
         for number in range(RANKS):
             first, end = ends[number : number + 2]
             some = None if true is None else true[first:end]
