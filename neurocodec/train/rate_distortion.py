@@ -14,7 +14,7 @@ from neurocodec.train import losses
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """Loss = 1 - similarity + 5 MSE + means * MSE' + lagrangian * 3^(power * depth) * bits, where all but `depth` planes are known.
+    """Loss = 1 - similarity + mse * MSE + means * MSE' + lagrangian * 3^(power * depth) * bits, where all but `depth` planes are known.
 
     Similarity is SSIM, or in part MS-SSIM; MSE' is that of means of 8x8 pixels, colours of places, which similarity hardly
     sees; bits are those of 1,024 pixels; planes are known in whole or in part.
@@ -28,6 +28,7 @@ class RateDistortion:
     power: float = 1.2
     balance: float = 0.0  # a picture counts 3^(-balance * depth); at 0.6 planes of photos matter alike
     multiscale: float = 0.0  # share of MS-SSIM in similarity
+    mse: float = 5.0  # what the squared error weighs
     means: float = 0.0  # what the squared error of means of 8x8 pixels weighs
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
@@ -79,7 +80,7 @@ class RateDistortion:
         else:
             similarity = losses.ssim_each(x, y)
         error = y - x
-        squared = 5 * (error**2).mean((1, 2, 3))
+        squared = self.mse * (error**2).mean((1, 2, 3))
         if self.means:
             squared = squared + self.means * (F.avg_pool2d(error, 8, ceil_mode=True) ** 2).mean((1, 2, 3))
         weight = self.lagrangian * BASE ** (self.power * depth)
