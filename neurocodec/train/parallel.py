@@ -1,6 +1,8 @@
 """Data parallelism: several processes train one network, each on batches of its own, if `torchrun` started them."""
 
+import atexit
 import os
+import time
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +20,9 @@ def join(device: torch.device) -> None:
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Gloo's threads need the interpreter to let go of the last tensors; one that is ending would abort them, and torchrun
+        # then stops whoever still writes weights.
+        atexit.register(time.sleep, 0.2)
 
 
 def count() -> int:
