@@ -339,7 +339,7 @@ def test_codecs_that_are_not_there(folder, monkeypatch, tmp_path):
     Image.new("RGB", (161, 161)).save(tmp_path / "large.png")
     fails("in thumbs only", tmp_path / "large.png", "--protocol", "photos", "--codecs", "preview@2*")
     fails("settings of conv-lstm are positive numbers", folder, "--protocol", "thumbs", "--codecs", "conv-lstm:-1")
-    fails("settings of photo are positive numbers", tmp_path / "large.png", "--protocol", "photos", "--codecs", "photo:pp")
+    fails("settings of photo are positive numbers, not pp", tmp_path / "large.png", "--protocol", "photos", "--codecs", "photo:pp")
     monkeypatch.setattr(bench.importlib, "import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     fails("imagecodecs is not here: pip install neurocodec[bench]", folder, "--protocol", "thumbs", "--codecs", "jpeg-xl")
     fails("matplotlib is not here", folder, "--protocol", "thumbs", "--codecs", "jpeg", "--plot", "plot.png")

@@ -151,7 +151,7 @@ class Photos:
         if each:
             raise NeurocodecError(f"{name}: pictures are encoded anew for each budget in thumbs only")
         counts = [setting for setting in settings if setting.startswith(OF_PASSES)]
-        passes = dict(zip(counts, _numbers(name, [count.removeprefix(OF_PASSES) for count in counts], int), strict=True))
+        passes = dict(zip(counts, _numbers(name, counts, int, OF_PASSES), strict=True))
         others = [setting for setting in settings if setting not in passes]
         rates = dict(zip(others, _numbers(name, others, float), strict=True))
         whole = {"passes": weights.find(model).layout.max_passes} if passes else {"bpp": max(rates.values())}
@@ -307,9 +307,9 @@ def _variant(name: str) -> weights.Model | None:
     return model if model.base else None
 
 
-def _numbers(name: str, settings: Sequence[str], kind: type[int] | type[float]) -> list[float]:
+def _numbers(name: str, settings: Sequence[str], kind: type[int] | type[float], prefix: str = "") -> list[float]:
     try:
-        numbers = [kind(setting) for setting in settings]
+        numbers = [kind(setting.removeprefix(prefix)) for setting in settings]
     except ValueError:
         numbers = [math.nan]
     if not all(0 < number < math.inf for number in numbers):
