@@ -40,7 +40,8 @@ class LatentNetwork(Protocol):
     """What a network with a latent offers; shapes are those of `models/transform_coder.py`."""
 
     stride: int
-    reach: int | None  # pixels to each side that a transform looks at, at most; a multiple of the stride. None: all of them
+    grid: int  # pixels, each way, at whose multiples strips begin; a multiple of the stride
+    reach: int | None  # pixels to each side that a transform looks at, at most; a multiple of the grid. None: all of them
     of_photos: bool  # or else of thumbnails
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
@@ -238,7 +239,7 @@ class LatentCodec:
         """out <- transform(whole), strip by strip; both show the same picture, at 1 or 1/stride of its size."""
         height, width = (max(t.shape[i] for t in (whole, out)) for i in (2, 3))
         reach = height if self.network.reach is None else self.network.reach
-        strip = max(reach, 2 * STRIP_PIXELS // width // self.network.stride * self.network.stride)
+        strip = max(reach, 2 * STRIP_PIXELS // width // self.network.grid * self.network.grid)
         for top in range(0, height, strip):
             bottom = min(top + strip, height)
             above, below = max(0, top - reach), min(bottom + reach, height)

@@ -155,6 +155,8 @@ class Tables:
     trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
     centroids: (INDICES, CLASSES, 4), where elements that are not negative are expected, from what is known of them on, after
     these digits and before any, in units of 2^-CENTROID_SHIFT steps; None: there.
+    phases: (H + K, n, n), of K leading channels that are told as a pyramid, added to the first and the last of the three sums at places
+    whose row and column have these remainders to n.
     places: (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
     size; the file keeps them as a few maps, and the shares that units and channels have in them.
     """
@@ -169,6 +171,7 @@ class Tables:
     ranks: np.ndarray
     trits: np.ndarray
     centroids: np.ndarray | None = None
+    phases: np.ndarray | None = None
     places: np.ndarray | None = None
 
     @classmethod
@@ -185,6 +188,7 @@ class Tables:
             ranks=tensors["tables.ranks"],
             trits=tensors["tables.trits"].astype(np.int64),
             centroids=tensors.get("tables.centroids"),
+            phases=tensors["tables.phases"].astype(np.float32) if "tables.phases" in tensors else None,
             places=places,
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
         )
@@ -231,8 +235,9 @@ class Tables:
         mine, begun = known.channels(plane), known.channels(plane + 1)  # of others nothing but 0 is known
         seen = _features(plane).take(known.value.reshape(channels, -1)[begun] + LARGEST)
         of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
+        of_phases, of_first = np.split(self._phases(height, width), [len(self.across)])
         with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
-            sums = self.across[:, begun] @ seen + self.level[plane][:, None] + of_units
+            sums = self.across[:, begun] @ seen + self.level[plane][:, None] + of_units + of_phases
             here = _shifted(sums, self.shifts[0], BRIGHTEST)
             padded = np.zeros((len(here), height + 2, width + 2), np.float32)
             padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
@@ -241,7 +246,16 @@ class Tables:
             both = np.concatenate([here, _shifted(sums, self.shifts[1], BRIGHTEST)])
             sums = self.told[mine] @ both
             sums += self.base[plane, mine][:, None] + of_channels[mine]
+            first = mine < len(of_first)
+            sums[first] += of_first[mine[first]]
         return _shifted(sums, self.shifts[2], INDICES - 1).astype(np.uint8).ravel()
+
+    def _phases(self, height: int, width: int) -> np.ndarray:
+        """(H + K, places), or (H, 1) of 0 where nothing is told as a pyramid."""
+        if self.phases is None:
+            return np.zeros((len(self.across), 1), np.float32)
+        n = self.phases.shape[1]
+        return np.tile(self.phases, (-(-height // n), -(-width // n)))[:, :height, :width].reshape(len(self.phases), -1)
 
     def _places(self, height: int, width: int) -> np.ndarray:
         """(H + C, places), or (H + C, 1) of 0 for latents of another size."""

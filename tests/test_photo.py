@@ -18,7 +18,7 @@ def model(photos, tmp_path_factory) -> str:
     """An untrained model: a transform coder with fitted tables, whose convolutions do a little."""
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2) / 255
-    net = Photo.start([x], channels=48, widths=(8, 12, 16), blocks=(1, 1, 2)).requires_grad_(False)
+    net = Photo.start([x], channels=48, widths=(8, 12, 16), blocks=(1, 1, 2), pyramid=3).requires_grad_(False)
     for name, p in net.named_parameters():
         if ".wide." in name or name.startswith(("to_latent", "to_pixels")):
             p.add_(0.02 * torch.randn_like(p))
@@ -78,7 +78,7 @@ def test_a_transform_reaches_no_further_than_it_says(model):
     z[1][:, :, middle // network.stride] += 3
     y = [network.synthesis_transform(z) for z in z]
     rows = (y[0] - y[1]).abs().amax((0, 1, 3)).nonzero()[:, 0]
-    assert middle - network.reach <= rows.min() < rows.max() < middle + network.stride + network.reach
+    assert middle - network.reach <= rows.min() < rows.max() < middle + network.grid + network.reach
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 160), (192, 15)])

@@ -200,16 +200,16 @@ def test_sums_stay_exact(model):
         assert (matrix == matrix.round()).all() and (bias == bias.round()).all() and largest.max() < 1 << 24
 
 
-@pytest.mark.parametrize("maps", [0, 2])
-def test_the_trained_network_and_the_integers_expect_the_same(maps):
+@pytest.mark.parametrize("maps, pyramid", [(0, 0), (2, 0), (0, 2), (2, CHANNELS)])
+def test_the_trained_network_and_the_integers_expect_the_same(maps, pyramid):
     """What training rounds is what the codec computes."""
     torch.manual_seed(0)
     z = torch.randint(-40, 41, (3, CHANNELS, 5, 4), dtype=torch.int32) // torch.arange(1, CHANNELS + 1)[:, None, None]
-    prior = Prior(torch.full((CHANNELS,), 5.0))
+    prior = Prior(torch.full((CHANNELS,), 5.0), pyramid=pyramid)
     for p in prior.parameters():
         torch.nn.init.normal_(p, 0, 0.2)
     fitted = contexts.fit(prior, z, 3, maps=maps)
-    assert ("tables.maps" in fitted) == bool(maps)
+    assert ("tables.maps" in fitted) == bool(maps) and ("tables.phases" in fitted) == bool(pyramid)
     expected = contexts.Expected(prior, fitted["tables.tops"], torch.randn(maps, 5, 4))
     torch.nn.init.normal_(expected.shares)
     tensors = fitted | expected.whole()

@@ -180,6 +180,18 @@ def test_a_network_that_grows_computes_what_it_did():
     assert larger.to_pixels.weight.grad[:, 8:].abs().min() > 0
 
 
+def test_a_latent_that_becomes_a_pyramid_says_the_same_in_fewer_bits(photos):
+    torch.manual_seed(0)
+    x = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        net = Preview.start([x], channels=12, widths=(8, 8, 16))
+        larger = grow(net, net.config | {"pyramid": 3}, [x])
+        z = [n.analysis_transform(x) for n in (net, larger)]
+        torch.testing.assert_close(larger.synthesis_transform(z[1]), net.synthesis_transform(z[0]), rtol=0, atol=1e-4)
+        bits = [n.prior(torch.round(z / 9) * 9, torch.full_like(z, 9)).sum() for n, z in zip((net, larger), z, strict=True)]
+    assert bits[1] < 0.95 * bits[0]
+
+
 def test_new_channels_tell_what_the_others_leave_out(photos):
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack([p[a : a + 32, a : a + 32] for p in photos for a in (0, 60, 120)])).permute(0, 3, 1, 2) / 255

@@ -23,5 +23,6 @@ class Photo(TransformCoder):
         up: str = "depth-to-space",
         film: bool = False,
         centred: bool = False,
+        pyramid: int = 0,
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred)
+        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid)

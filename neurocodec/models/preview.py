@@ -20,5 +20,6 @@ class Preview(TransformCoder):
         up: str = "depth-to-space",
         film: bool = False,
         centred: bool = False,
+        pyramid: int = 0,
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred)
+        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid)

@@ -15,13 +15,14 @@ by adding nothing: the untrained network is a transform coder, and training star
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurocodec.models import pyramid as haar
 from neurocodec.models.blocks import block as block_named
 from neurocodec.models.film import FiLM
 from neurocodec.models.pointwise import Pointwise
@@ -78,13 +79,18 @@ class Prior(nn.Module):
     coder's tables are made of this (`train/contexts.py`).
     """
 
-    def __init__(self, scale: Tensor, centred: bool = False, hidden: int = 48):
-        """scale: of each channel at first, (C,); centred: whether decoders take elements for where they are expected."""
+    def __init__(self, scale: Tensor, centred: bool = False, pyramid: int = 0, hidden: int = 48):
+        """scale: of each channel at first, (C,); centred: whether decoders take elements for where they are expected.
+
+        pyramid: leading channels whose elements are distributed by their place in a pyramid.
+        """
         super().__init__()
         self.scale = nn.Parameter(scale.log() / PACE)
         self.across = Pointwise(len(scale) + 1, hidden)
         self.around = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.told = Pointwise(2 * hidden, len(scale))
+        # Of hidden units, and of the pyramid's channels what is added to `scale`.
+        self.phases = nn.Parameter(torch.zeros(1, hidden + pyramid, haar.GRID, haar.GRID)) if pyramid else None
         self.register_buffer("order", order(), persistent=False)
         self.register_buffer("centroids", centroids() if centred else None, persistent=False)
         nn.init.zeros_(self.told.weight)
@@ -120,7 +126,7 @@ class Prior(nn.Module):
         last = steps.amin((1, 2, 3), keepdim=True)
         known = [z + noise, *(_nearest(z, BASE**i * last) for i in (1, 2))]
         known[1] = torch.where(steps > last, z + noise, known[1])
-        nats = -_log_mass(known[2], BASE**2 * last, torch.exp(-PACE * self.scale[:, None, None]))
+        nats = -_log_mass(known[2], BASE**2 * last, torch.exp(-PACE * self._placed(*z.shape[2:])[1]))
         for i in (1, 0):
             width = BASE**i * last
             rate = self._rate(_nearest(z, BASE * width), width)
@@ -131,9 +137,20 @@ class Prior(nn.Module):
     def _rate(self, known: Tensor, step: Tensor) -> Tensor:
         """1 / scale of each element, (N, C, h, w), of which so much is known, where intervals of width `step` are next."""
         level = self.level(step).expand(-1, -1, *known.shape[2:])
-        here = self.across(torch.cat([torch.log2(1 + known.abs() / step), level], 1)).clamp(0, BRIGHTEST / BRIGHT)
+        units, scale = self._placed(*known.shape[2:])
+        here = self.across(torch.cat([torch.log2(1 + known.abs() / step), level], 1)) + units
+        here = here.clamp(0, BRIGHTEST / BRIGHT)
         around = self.around(here).clamp(0, BRIGHTEST / BRIGHT)
-        return torch.exp(-PACE * self.scale[:, None, None] - self.told(torch.cat([here, around], 1)))
+        return torch.exp(-PACE * scale - self.told(torch.cat([here, around], 1)))
+
+    def _placed(self, height: int, width: int) -> tuple[Tensor | float, Tensor]:
+        """What is added to hidden units at each place, and `scale` there: (1, H, h, w) and (1, C, h, w), or 0 and (C, 1, 1)."""
+        scale = self.scale[:, None, None]
+        if self.phases is None:
+            return 0.0, scale
+        places = self.phases.tile(-(-height // haar.GRID), -(-width // haar.GRID))[:, :, :height, :width]
+        units, first = places.split([len(self.around.weight), places.shape[1] - len(self.around.weight)], 1)
+        return units, scale + F.pad(first, (0, 0, 0, 0, 0, len(scale) - first.shape[1]))
 
 
 def _nearest(z: Tensor, step: Tensor) -> Tensor:
@@ -170,22 +187,23 @@ class TransformCoder(nn.Module):
         up: str = "depth-to-space",
         film: bool = False,
         centred: bool = False,
+        pyramid: int = 0,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
-        known of them. Raises NeurocodecError for names that are not there.
+        known of them; pyramid: how many leading channels are told as a pyramid. Raises NeurocodecError for names that are not there.
         """
         super().__init__()
         names = (block,) * 3 if isinstance(block, str) else tuple(block)
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
-            "centred": centred,
+            "centred": centred, "pyramid": pyramid,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
-        self.prior = Prior(torch.ones(channels), centred)
+        self.prior = Prior(torch.ones(channels), centred, pyramid)
 
         def residual(level: int) -> nn.Sequential:
             return nn.Sequential(*(kinds[level](widths[level]) for _ in range(blocks[level])))
@@ -209,15 +227,20 @@ class TransformCoder(nn.Module):
         self.film = nn.ModuleList(FiLM(count) for count in (*widths, channels, channels)) if film else None
 
     @property
+    def grid(self) -> int:
+        """Pixels, each way, at whose multiples a part of a picture must begin to become that part of its latent."""
+        return self.stride * (haar.GRID if self.config["pyramid"] else 1)
+
+    @property
     def reach(self) -> int | None:
-        """Pixels to each side that a transform looks at, at most; a multiple of the stride. None: at all of them."""
+        """Pixels to each side that a transform looks at, at most; a multiple of the grid. None: at all of them."""
         pixels, up = self.unshuffle, upsampler(self.config["up"]).reach
         for level, (name, count) in enumerate(zip(self.config["block"], self.config["blocks"], strict=True)):
             places = block_named(name).reach if count else 0
             if places is None:
                 return None
             pixels += 2**level * self.unshuffle * (1 + count * places + (up if level else 0))
-        return -(-pixels // self.stride) * self.stride
+        return -(-pixels // self.grid) * self.grid
 
     @classmethod
     def start(cls, pictures: list[Tensor], **config: Any) -> Self:
@@ -241,11 +264,12 @@ class TransformCoder(nn.Module):
         f = F.pixel_unshuffle(x - 0.5, self.unshuffle)
         for down, blocks in zip(self.down, self.down_blocks, strict=True):
             f = blocks(down(f))
-        return self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride))
+        return self._first(haar.split, self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride)))
 
     def synthesis_transform(self, z: Tensor, depth: Tensor | float = 0.0) -> Tensor:
         """Pictures (N, 3, H, W), about [0, 1], not clipped, of latents of which all but `depth` planes, (N,), are known."""
         depth = torch.as_tensor(depth, dtype=torch.float32, device=z.device).expand(len(z))
+        z = self._first(haar.join, z)
 
         def told(f: Tensor, number: int) -> Tensor:
             return f if self.film is None else self.film[number](f, depth)
@@ -256,3 +280,10 @@ class TransformCoder(nn.Module):
         y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
         with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):  # in bfloat16, coarser than a picture's levels
             return y + F.pixel_shuffle(self.synthesis(told(z.float(), 4)), self.stride) + 0.5
+
+    def _first(self, transform: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+        """The latent, its leading channels transformed."""
+        if not (count := self.config["pyramid"]):
+            return z
+        z = torch.cat([transform(z[:, :count].float()), z[:, count:].float()], 1)
+        return z.contiguous(memory_format=torch.channels_last)

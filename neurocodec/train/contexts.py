@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurocodec.models.pyramid import GRID
 from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
 from neurocodec.planes import (
     BASE,
@@ -42,7 +43,7 @@ def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: i
     """
     torch.manual_seed(seed)
     if tops is None:
-        tops = _planes_needed(z.abs().amax((0, 2, 3)))
+        tops = planes_needed(z)
     expected = Expected(prior, tops, torch.randn(maps, *z.shape[2:]) / 10)
     optimizer = torch.optim.Adam(expected.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
@@ -89,6 +90,10 @@ class Expected(nn.Module):
         self.nearby = nn.Parameter(prior.around.bias.detach().clone())
         self.told = nn.Parameter(told / torch.log(torch.tensor(2.0)))
         self.base = nn.Parameter(log2_scale - torch.log2(step)[:, None])
+        self.phases = None
+        if prior.phases is not None:
+            of_units, of_first = prior.phases[0].detach().split([len(across), prior.phases.shape[1] - len(across)])
+            self.phases = nn.Parameter(torch.cat([of_units, PACE * of_first / torch.log(torch.tensor(2.0))]))
         self.maps = nn.Parameter(maps)
         self.shares = nn.Parameter(torch.zeros(len(across) + channels, len(maps)))
         largest = [w.abs().max() for w in (self.across, self.around, self.told)]
@@ -101,6 +106,12 @@ class Expected(nn.Module):
         size = _FEATURES[torch.div(value.abs(), BASE**plane, rounding_mode="floor").clamp_max(40).long()]
         places = _floor(torch.einsum("kr,ryx->kyx", whole["shares"], whole["maps"]) * 2.0**-MAP_SHIFT)
         of_units, of_channels = places.split([len(self.across), len(self.told)])
+        if self.phases is not None:
+            height, width = z.shape[2:]
+            phases = whole["phases"].tile(-(-height // GRID), -(-width // GRID))[:, :height, :width]
+            of_phases, of_first = phases.split([len(self.across), len(phases) - len(self.across)])
+            of_units = of_units + of_phases
+            of_channels = of_channels + F.pad(of_first, (0, 0, 0, 0, 0, len(self.told) - len(of_first)))
         here = torch.einsum("hc,ncyx->nhyx", whole["across"], size) + whole["level"][plane][:, None, None] + of_units
         here = _floor(here * 2.0 ** -whole["shifts"][0]).clamp(0, BRIGHTEST)
         kernel = whole["around"].view(len(self.around), 3, 3, -1).permute(0, 3, 1, 2)
@@ -120,7 +131,7 @@ class Expected(nn.Module):
         """The parameters as whole numbers, float32."""
         f = self.fine
         sizes, scales = [len(self.across), len(self.told)], (4 * 2.0 ** f[0], PER_OCTAVE * 2.0 ** (f[2] + 1))
-        return {
+        whole = {
             "across": _round(self.across, 2.0 ** f[0], _WEIGHT),
             "level": _round(self.level, 4 * 2.0 ** f[0]),
             "around": _round(self.around, 2.0 ** f[1], _WEIGHT),
@@ -131,6 +142,10 @@ class Expected(nn.Module):
             "shares": torch.cat([_round(of, scale) for of, scale in zip(self.shares.split(sizes), scales, strict=True)]),
             "shifts": (f[0] - 2, f[1], f[2] + 1),
         }
+        if self.phases is not None:
+            parts = self.phases.split([sizes[0], len(self.phases) - sizes[0]])
+            whole["phases"] = torch.cat([_round(of, scale) for of, scale in zip(parts, scales, strict=True)])
+        return whole
 
     @torch.no_grad()
     def whole(self) -> dict[str, Tensor]:
@@ -158,8 +173,9 @@ def _round(x: Tensor, scale: float, largest: float = float("inf")) -> Tensor:
     return x + (x.round().clamp(-largest, largest) - x).detach()
 
 
-def _planes_needed(largest: Tensor) -> Tensor:
-    """The least number of planes, of each channel, whose digits reach its largest magnitude."""
+def planes_needed(*latents: Tensor) -> Tensor:
+    """The least number of planes, of each channel, int (C,), whose digits reach its largest magnitude."""
+    largest = torch.stack([z.abs().amax((0, 2, 3)) for z in latents]).amax(0)
     reach = torch.tensor([(BASE**t - 1) // 2 for t in range(PLANES + 1)])
     return (reach[None] < largest[:, None]).sum(1)
 

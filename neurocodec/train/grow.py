@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurocodec.errors import NeurocodecError
+from neurocodec.models.pyramid import GRID
 from neurocodec.models.transform_coder import LOGISTIC, PACE, TransformCoder
 
 
 @torch.no_grad()
 def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.Module:
-    """A network of the same kind with wider maps, more blocks or more latent channels.
+    """A network of the same kind with wider maps, more blocks, more latent channels or a pyramid of some.
 
     What is new in convolutions sees everything and, until it is trained, nothing that was there sees it; blocks must start as
     identities. New channels add what of `pictures`, float32 (N, 3, H, W) in [0, 1], the rest leaves out even when its latent is
@@ -30,12 +31,24 @@ def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.M
             if tensor.ndim > 1:
                 tensor[: len(old)] = 0
             tensor[tuple(slice(n) for n in old.shape)] = old
+    if not net.config.get("pyramid") and larger.config["pyramid"]:
+        _distribute_by_phase(larger, net, pictures[-1 if net.of_photos else 0])
     if larger.config["channels"] > channels:
         level = known["prior.across.weight"][:, channels]
         larger.prior.across.weight[:, channels:] = 0
         larger.prior.across.weight[: len(level), -1] = level
         _tell_what_is_left(larger, net, pictures[-1 if net.of_photos else 0])
     return larger
+
+
+def _distribute_by_phase(larger: TransformCoder, net: TransformCoder, x: Tensor) -> None:
+    """The scales of a pyramid's channels as they differ, by the place in it, from those of the elements that it is made of."""
+    first = slice(larger.config["pyramid"])
+    before, after = (torch.cat([of.analysis_transform(some)[:, first] for some in x.split(64)]) for of in (net, larger))
+    height, width = (n // GRID * GRID for n in after.shape[2:])
+    deviation = after[:, :, :height, :width].unflatten(3, (-1, GRID)).unflatten(2, (-1, GRID)).pow(2).mean((0, 2, 4)).sqrt()
+    of_all = before.pow(2).mean((0, 2, 3)).sqrt()[:, None, None]
+    larger.prior.phases[0, -len(deviation) :] = (deviation / of_all).log() / PACE
 
 
 def _tell_what_is_left(larger: TransformCoder, net: TransformCoder, x: Tensor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, fields
 from datetime import date
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -109,7 +110,10 @@ def _tables(net: nn.Module, pictures: Pictures, device: torch.device) -> dict[st
     photos = net.of_photos and pictures.photos
     some = pictures.crops(_TABLE_CROP, _TABLE_CROPS) if photos else pictures.thumbnails(_TABLE_THUMBS)
     stacks = [to_unit(b, device) for b in some.split(16 if photos else 512)]
-    return contexts.fit(net.prior, contexts.latents(net, stacks), _TABLE_STEPS)
+    corners = torch.tensor(list(product((0.0, 1.0), repeat=3)), device=device)  # of all colours, which no photo has at large
+    flat = corners[:, :, None, None].repeat(1, 1, _TABLE_CROP, _TABLE_CROP)
+    z, extremes = (contexts.latents(net, some) for some in (stacks, [flat]))
+    return contexts.fit(net.prior, z, _TABLE_STEPS, contexts.planes_needed(z, extremes))
 
 
 def cost(net: nn.Module) -> dict[str, int | float]:
