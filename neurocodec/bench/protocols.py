@@ -120,7 +120,7 @@ class Photos:
 
     rivals = LARGE
     settings = ("0.0625", "0.125", "0.25", "0.5", "0.75", "1", "1.5", "2")
-    counts = 20  # of passes that are measured, about, of a model that has more
+    counts = 40  # of passes that are measured, about, of a model that has more
     sheet: tuple[Measure, float, int] = ("bpp", 0.25, 256)
     packages: tuple[str, ...] = ("pytorch_msssim", "bjontegaard", "ssimulacra2")
 
