@@ -246,8 +246,8 @@ class Tables:
             both = np.concatenate([here, _shifted(sums, self.shifts[1], BRIGHTEST)])
             sums = self.told[mine] @ both
             sums += self.base[plane, mine][:, None] + of_channels[mine]
-            first = mine < len(of_first)
-            sums[first] += of_first[mine[first]]
+            first = mine[mine < len(of_first)]
+            sums[: len(first)] += of_first[first]
         return _shifted(sums, self.shifts[2], INDICES - 1).astype(np.uint8).ravel()
 
     def _phases(self, height: int, width: int) -> np.ndarray:

@@ -10,6 +10,8 @@ later passes shall mean. Here a latent is a number of which each pass tells some
 (`neurocodec/planes.py`): the digits are successive approximations by construction, they may be entropy-coded, and one
 network serves all rates. It is trained at a random number of passes per picture, so that every prefix decodes well.
 
+Of channels whose neighbouring elements are alike, the leading ones, means and differences of these are told (`models/pyramid.py`).
+
 The linear transforms start as the Karhunen-Loeve transform of training pictures and its inverse, and the convolutions start
 by adding nothing: the untrained network is a transform coder, and training starts from there.
 """

@@ -31,7 +31,7 @@ def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.M
             if tensor.ndim > 1:
                 tensor[: len(old)] = 0
             tensor[tuple(slice(n) for n in old.shape)] = old
-    if not net.config.get("pyramid") and larger.config["pyramid"]:
+    if larger.config["pyramid"] and not net.config["pyramid"]:
         _distribute_by_phase(larger, net, pictures[-1 if net.of_photos else 0])
     if larger.config["channels"] > channels:
         level = known["prior.across.weight"][:, channels]
