@@ -28,7 +28,7 @@ def pack(passes: Iterable[Told], limit: int | None = None) -> bytes:
     for told in passes:
         for symbols in told.coded:
             if len(symbols.found):
-                encoder.encode(symbols.found.astype(np.int32), _MODEL, symbols.table[symbols.keys])
+                encoder.encode(symbols.found.astype(np.int32), _MODEL, symbols.table.take(symbols.keys, 0))
             coded.take(symbols)
         if limit is not None and encoder.num_words() * _WORD >= limit + _SEAL:
             return _octets(encoder)[:limit]
@@ -105,7 +105,7 @@ class _Coded:
     def by(self, payload: bytes) -> bool:
         """Whether a payload makes just these symbols certain."""
         decoding = _Decoding(payload)
-        return all(np.array_equal(decoding.certain(s.table[s.keys]), s.found) for s in self._steps)
+        return all(np.array_equal(decoding.certain(s.table.take(s.keys, 0)), s.found) for s in self._steps)
 
 
 class _Decoding:
@@ -114,10 +114,12 @@ class _Decoding:
     def __init__(self, payload: bytes):
         tails = (fill * (2 * _SEAL - len(payload) % 4) for fill in (b"\0", b"\xff"))
         self._low, self._high = (_Decoder(np.frombuffer(payload + tail, ">u4").astype(np.uint32)) for tail in tails)
+        # Encoded again, which is faster than decoding twice, symbols say how far a decoder has read: two words beyond theirs.
+        self._again, self._safe = constriction.stream.queue.RangeEncoder(), len(payload) // _WORD - 2
         self.coded = _Coded()
 
     def __call__(self, table: np.ndarray, keys: np.ndarray, symbols: None) -> np.ndarray:
-        found = self.certain(table[keys])
+        found = self.certain(table.take(keys, 0))
         self.coded.take(Symbols(table, keys[: len(found)], found))
         return found
 
@@ -125,7 +127,13 @@ class _Decoding:
         """The symbols on which both extremes agree, up to the first on which they do not."""
         if not len(probabilities):
             return np.empty(0, np.uint8)
-        low, high = _read(self._low, probabilities), _read(self._high, probabilities)
+        begin, low = self._again.pos(), _read(self._low, probabilities)
+        if len(low):
+            self._again.encode(low, _MODEL, probabilities[: len(low)])
+        if self._again.pos()[0] <= self._safe:
+            return low.astype(np.uint8)
+        self._high.seek(*begin)
+        high = _read(self._high, probabilities)
         both = min(len(low), len(high))
         differ = np.flatnonzero(low[:both] != high[:both])
         return low[: differ[0] if len(differ) else both].astype(np.uint8)

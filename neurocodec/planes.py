@@ -195,11 +195,21 @@ class Tables:
 
     @cached_property
     def place(self) -> np.ndarray:
-        """uint16 (KEYS,): when in a plane an element is told, by its key: pass, whether it is quiet, and, if so, what is expected."""
+        """uint8 (KEYS,): when in a plane an element is told, by its key: by pass, whether it is quiet, and, if so, what is expected."""
+        return np.tile(np.unique(self._when, return_inverse=True)[1].astype(np.uint8).ravel(), 2)
+
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        """uint8 (2, RANKS + 1): the first place of each pass, and the first of its quiet elements."""
+        begin = np.arange(RANKS + 1) * (INDICES + 1)
+        return np.searchsorted(np.unique(self._when), [begin, begin + 1]).astype(np.uint8)
+
+    @property
+    def _when(self) -> np.ndarray:
+        """(INDICES, CLASSES): the order of `place`, with gaps."""
         often = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
         quiet = (np.arange(INDICES) < np.argmax(often))[:, None] & (np.arange(CLASSES) == 0)
-        found = self.ranks * np.uint16(INDICES + 1) + quiet * (1 + np.arange(INDICES)[:, None])
-        return np.tile(found.astype(np.uint16).ravel(), 2)
+        return self.ranks.astype(int) * (INDICES + 1) + quiet * (1 + np.arange(INDICES)[:, None])
 
     @cached_property
     def digits(self) -> np.ndarray:
@@ -299,12 +309,11 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
     """
     for plane in known.planes:
         keys = tables.keys(known, plane)
-        place = tables.place[keys]
+        place = tables.place.take(keys)
         order = np.argsort(place, kind="stable")
-        keys, elements = keys[order], known.elements(plane)[order]
+        keys, elements = keys.take(order), known.elements(plane).take(order)
         true = None if truth is None else truth(known, plane, elements)
-        firsts = np.arange(RANKS + 1) * (INDICES + 1)
-        ends, busy = np.searchsorted(place[order], (firsts, firsts + 1)).tolist()
+        ends, busy = np.searchsorted(place.take(order), tables.firsts).tolist()
         for number in range(RANKS):
             first, end = ends[number : number + 2]
             some = None if true is None else true[first:end]
