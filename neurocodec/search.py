@@ -12,7 +12,8 @@ from neurocodec.train.rate_distortion import RateDistortion
 _FIRST = 2  # plane up to which everything is known when the search begins
 _TRIED = 32  # changes per round
 _AROUND = (0.9, 1.1)  # shares of a payload's bytes: two, for what is told at exactly that many is not known before it is coded
-_PRICE = 0.5  # of a bit, beside that in training, after whole planes: bits of latents with noise fall less than real ones
+_ANYWHERE = (24, 64, 128, 256)  # bytes of 1,024 pixels, for streams that are to be cut anywhere
+_PRICE = 0.4  # of a bit, beside that in training: bits of latents with noise fall less than real ones
 
 
 @torch.no_grad()
@@ -22,26 +23,27 @@ def refine(
     """A latent (1, C, h, w) of a picture (1, 3, H, W) in [0, 1] that costs less than z where its stream is to be cut.
 
     objective: what the network was trained for, which is what costs. largest: magnitude of elements, (C, 1, 1). payload: bytes
-    that will be kept, about which costs count; None: after each of the last planes, for streams that are to be cut anywhere.
+    that will be kept, about which costs count; None: at some sizes, as in training, for streams that are to be cut anywhere.
 
     Plane by plane, in each of some rounds the changes by one step that a gradient promises most of are tried one by one, and
     then those that kept the promise together; they must pay off wherever costs count from there on. What is settled on in one
     plane bounds the next.
     """
-    if payload is None:
-        objective = replace(objective, lagrangian=_PRICE * objective.lagrangian)
+    objective = replace(objective, lagrangian=_PRICE * objective.lagrangian)
+    sizes = [size * x[0, 0].numel() / 1024 for size in _ANYWHERE] if payload is None else [share * payload for share in _AROUND]
     high = largest.float().expand_as(z)
     low = -high
     z = z.round().clamp(low, high)
     for plane in range(_FIRST, -1, -1):
-        found = range(_FIRST + 1) if payload is None else [_depth(net, z, share * payload) for share in _AROUND]
-        depths = [depth for depth in found if depth < plane + 1]
+        depths = [depth for depth in (_depth(net, z, size) for size in sizes) if depth < plane + 1]
         if not depths:
             break
 
         def costs(z: Tensor, depths: list[float] = depths) -> Tensor:
             with mixed(z.device):
-                return torch.stack([objective.cost(net, z, x, torch.full((len(z),), float(depth))) for depth in depths]).sum(0)
+                each = [objective.cost(net, z, x, torch.full((len(z),), depth)) for depth in depths]
+            weights = [BASE ** (-objective.balance * depth) for depth in depths]
+            return torch.stack([weight * cost for weight, cost in zip(weights, each, strict=True)]).sum(0)
 
         step, best, passed = BASE**plane, costs(z), 0
         for _ in range(rounds):
