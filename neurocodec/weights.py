@@ -23,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neurocodec import memory
 from neurocodec.errors import ModelError
 from neurocodec.images import write_atomically
 from neurocodec.models import ARCHITECTURES, Architecture
@@ -181,6 +182,7 @@ def _network(path: Path, modified: int) -> Any:  # modified: so that a file that
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    memory.keep_freed()
     metadata = _metadata(path)
     try:
         stored = load_file(path)
