@@ -5,7 +5,8 @@ plane k, from PLANES - 1 down to 0, the nearest multiple of 3^k to z is known, a
 3^k. So what is known after any plane is what rounding to a step of 3^k gives: no other ladder that nests is as fine. A plane is
 told in RANKS passes: first the digits that lessen the error most for their bits, which follows from what is known of an
 element and from the magnitude that a small network of integers expects it to have; so does where, in what is known, it is
-expected to be. Elements are numbered channel by channel, in raster order.
+expected to be. Where much is expected, a digit may be told in two steps, the second in a later pass: whether it is the one that is
+set apart, and which of the other two it is if it is not; the first of these does more for its bits. Elements are numbered channel by channel, in raster order.
 
 All arithmetic is that of integers, exact in any order of summation: products of float32 matrices stay below 2^24. Nothing
 here imports torch.
@@ -31,7 +32,7 @@ CLASSES = 4  # of elements, by the magnitude known, in units of the plane before
 KEYS = 2 * INDICES * CLASSES
 MAP_SHIFT = 6  # a map's whole numbers are in units of 1 / 64
 CENTROID_SHIFT = 10  # a centroid's are in units of 1 / 1024 of a step
-UNTOLD = 3  # stands for a digit, 0, 1 or 2, that is told later
+UNTOLD, HALF = 3, 4  # stand for a digit, 0, 1 or 2, that is told later, and for one that is not the one set apart
 RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less than one in so many is expected to change
 
 Shape = tuple[int, int, int]  # channels, rows, columns
@@ -60,9 +61,9 @@ def _nothing() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Told:
-    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, of a plane of some elements.
+    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, or HALF, of a plane of some elements.
 
-    coded: the symbols that tell it. share: of the pass's digits; below 1 where the stream ends. lead: what was told of the
+    late: of how many, the first ones, half was told before. coded: the symbols that tell it. share: of the pass's digits; below 1 where the stream ends. lead: what was told of the
     whole picture ahead of the first pass. keys: of the elements. waiting: elements whose digits of the plane are still to be
     told, and their keys. tables: whose keys these are.
     """
@@ -72,6 +73,7 @@ class Told:
     digits: np.ndarray
     coded: tuple[Symbols, ...]
     share: float = 1.0
+    late: int = 0
     lead: bytes = b""
     keys: np.ndarray = field(default_factory=_nothing)
     waiting: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (_nothing(), _nothing()))
@@ -111,20 +113,21 @@ class Known:
         """Those of which a plane is told."""
         return np.flatnonzero(self.tops > plane)
 
-    def elements(self, plane: int) -> np.ndarray:
-        """Those of which a plane is told, int32."""
-        places = self.shape[1] * self.shape[2]
-        firsts = (self.channels(plane) * places).astype(np.int32)
-        return (firsts[:, None] + np.arange(places, dtype=np.int32)).ravel()
+    def elements(self, plane: int, order: np.ndarray) -> np.ndarray:
+        """Those of which a plane is told, in some order, int64."""
+        channels, places = self.channels(plane), self.shape[1] * self.shape[2]
+        if len(channels) == len(self.tops):
+            return order
+        return (channels[:, None] * places + np.arange(places)).ravel().take(order)
 
     def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
         """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
         step = BASE**plane
-        return ((z - self.value + (step // 2 + step)) // step).astype(np.uint8)[elements]
+        return ((z - self.value + (step // 2 + step)) // step).astype(np.uint8).take(elements)
 
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""
-        changed = np.flatnonzero(told.digits != 1)
+        changed = np.flatnonzero((told.digits == 0) | (told.digits == 2))
         self.value[told.elements[changed]] += (told.digits[changed].astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
         if self._passes and self._passes[-1].plane != told.plane:
@@ -137,10 +140,17 @@ class Known:
         if not self._passes or self._passes[-1].tables is None or self._passes[-1].tables.centroids is None:
             return z
         last = self._passes[-1]
-        parts = [(told.elements, told.keys, told.digits) for told in self._passes]
-        for elements, keys, digits in (*parts, (*last.waiting, np.full(len(last.waiting[0]), UNTOLD, np.uint8))):
-            known = np.flatnonzero(self.value[elements])  # 0 is expected where nothing else is known
-            z[elements[known]] += last.tables.offsets[keys[known], digits[known]] * np.float32(BASE**last.plane)
+        step, offsets = np.float32(BASE**last.plane), last.tables.offsets
+        for told in self._passes:
+            seen = (told.keys & (CLASSES - 1) > 0) | (told.digits != 1)  # 0 is expected where nothing else is known
+            seen[: told.late] = True
+            seen = np.flatnonzero(seen)
+            elements, digits = told.elements[seen], told.digits[seen]
+            z[elements] = self.value[elements] + step * offsets[told.keys[seen], digits]
+        elements, keys = last.waiting
+        seen = np.flatnonzero(keys & (CLASSES - 1))
+        elements = elements[seen]
+        z[elements] += step * offsets[keys[seen], UNTOLD]
         return z
 
 
@@ -148,13 +158,15 @@ class Known:
 class Tables:
     """A model's integers, from which follows how probable a digit is: a small network, and counts for what it expects.
 
-    All float32 of whole numbers but for tops, shifts, ranks and trits. tops: planes that are told of each channel. across:
+    All float32 of whole numbers but for tops, shifts, ranks, rests, apart and trits. tops: planes that are told of each channel. across:
     (H, C), from features to hidden units; level: (PLANES, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3
     neighbourhood, which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts:
     powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
+    rests: uint8 (INDICES, CLASSES), in which pass the second step follows; None, or not after the first: all is told at once, as of
+    quiet elements. apart: uint8 (INDICES, CLASSES), which digit is set apart, 0 or 2, of elements that are not negative.
     trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
-    centroids: (INDICES, CLASSES, 4), where elements that are not negative are expected, from what is known of them on, after
-    these digits and before any, in units of 2^-CENTROID_SHIFT steps; None: there.
+    centroids: (INDICES, CLASSES, 4 or 5), where elements that are not negative are expected, from what is known of them on, after
+    these digits, before any, and after HALF, in units of 2^-CENTROID_SHIFT steps; None: there.
     phases: (H + K, n, n), of K leading channels that are told as a pyramid, added to the first and the last of the three sums at places
     whose row and column have these remainders to n.
     places: (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
@@ -170,6 +182,8 @@ class Tables:
     shifts: tuple[int, int, int]
     ranks: np.ndarray
     trits: np.ndarray
+    rests: np.ndarray | None = None
+    apart: np.ndarray | None = None
     centroids: np.ndarray | None = None
     phases: np.ndarray | None = None
     places: np.ndarray | None = None
@@ -187,7 +201,7 @@ class Tables:
             shifts=tuple(tensors["tables.shifts"].tolist()),
             ranks=tensors["tables.ranks"],
             trits=tensors["tables.trits"].astype(np.int64),
-            centroids=tensors.get("tables.centroids"),
+            **{name: tensors.get(f"tables.{name}") for name in ("rests", "apart", "centroids")},
             phases=tensors["tables.phases"].astype(np.float32) if "tables.phases" in tensors else None,
             places=places,
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
@@ -195,21 +209,60 @@ class Tables:
 
     @cached_property
     def place(self) -> np.ndarray:
-        """uint8 (KEYS,): when in a plane an element is told, by its key: by pass, whether it is quiet, and, if so, what is expected."""
+        """uint8 (KEYS,): when in a plane an element's turn first comes, by its key: by pass, what it waits for in it (`bounds`), and,
+        if it is quiet, what is expected.
+        """
         return np.tile(np.unique(self._when, return_inverse=True)[1].astype(np.uint8).ravel(), 2)
 
     @cached_property
-    def firsts(self) -> np.ndarray:
-        """uint8 (2, RANKS + 1): the first place of each pass, and the first of its quiet elements."""
-        begin = np.arange(RANKS + 1) * (INDICES + 1)
-        return np.searchsorted(np.unique(self._when), [begin, begin + 1]).astype(np.uint8)
+    def bounds(self) -> np.ndarray:
+        """uint8 (3 RANKS + 1,): of each pass the first place, the first of what is told in two steps, and of what is quiet."""
+        begin = np.arange(RANKS)[:, None] * (INDICES + 2) + np.arange(3)
+        return np.searchsorted(np.unique(self._when), np.append(begin, RANKS * (INDICES + 2))).astype(np.uint8)
 
     @property
     def _when(self) -> np.ndarray:
         """(INDICES, CLASSES): the order of `place`, with gaps."""
+        quiet = self._quiet * (2 + np.arange(INDICES)[:, None])
+        return self.ranks.astype(int) * (INDICES + 2) + np.where(self._quiet, quiet, self._second < RANKS)
+
+    @property
+    def _quiet(self) -> np.ndarray:
+        """bool (INDICES, CLASSES): which elements are told by runs."""
         often = np.append(self.trits[:, 0, 1] < ONE - ONE // BUSY, True)
-        quiet = (np.arange(INDICES) < np.argmax(often))[:, None] & (np.arange(CLASSES) == 0)
-        return self.ranks.astype(int) * (INDICES + 1) + quiet * (1 + np.arange(INDICES)[:, None])
+        return (np.arange(INDICES) < np.argmax(often))[:, None] & (np.arange(CLASSES) == 0)
+
+    @property
+    def _second(self) -> np.ndarray:
+        """uint8 (INDICES, CLASSES): the pass of the second step, RANKS where all is told at once."""
+        if self.rests is None:
+            return np.full(self.ranks.shape, RANKS, np.uint8)
+        return np.where((self.rests > self.ranks) & ~self._quiet, self.rests, RANKS).astype(np.uint8)
+
+    @cached_property
+    def second(self) -> np.ndarray:
+        """uint8 (KEYS,): the same by key."""
+        return np.tile(self._second.ravel(), 2)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """uint8 (KEYS,): the digit that is set apart, 0 or 2."""
+        apart = np.zeros(KEYS // 2, np.uint8) if self.apart is None else self.apart.ravel()
+        return np.concatenate([apart, 2 - apart])
+
+    @cached_property
+    def halves(self) -> np.ndarray:
+        """float64 (KEYS, 2): of the digit that is set apart, and of the others, exact multiples of 1 / ONE."""
+        apart = np.take_along_axis(self.digits[:-1], self.first[:, None].astype(int), 1)
+        return np.concatenate([apart, 1 - apart], 1)
+
+    @cached_property
+    def others(self) -> np.ndarray:
+        """float64 (KEYS, 2): of the lesser of the others, and of the larger, exact multiples of 1 / ONE."""
+        lesser = (self.first == 0)[:, None].astype(int)
+        of = (np.take_along_axis(self.digits[:-1], lesser + np.arange(2), 1) * ONE).astype(np.int64)
+        share = np.clip(of[:, :1] * ONE // of.sum(1, keepdims=True), 1, ONE - 1)
+        return np.concatenate([share, ONE - share], 1) / ONE
 
     @cached_property
     def digits(self) -> np.ndarray:
@@ -219,9 +272,9 @@ class Tables:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """float32 (KEYS, 4): where an element is expected, from its value on, in steps, after each digit and before any."""
-        of = self.centroids.reshape(-1, UNTOLD + 1)
-        return np.concatenate([of, -of[:, [2, 1, 0, UNTOLD]]]).astype(np.float32) * np.float32(2.0**-CENTROID_SHIFT)
+        """float32 (KEYS, 4 or 5): where an element is expected, from its value on, in steps, after each digit, UNTOLD and HALF."""
+        of = self.centroids.reshape(KEYS // 2, -1).astype(np.float32) * np.float32(2.0**-CENTROID_SHIFT)
+        return np.concatenate([of, -of[:, [2, 1, 0, UNTOLD, HALF][: of.shape[1]]]])
 
     @cached_property
     def runs(self) -> np.ndarray:
@@ -236,42 +289,54 @@ class Tables:
 
     def keys(self, known: Known, plane: int) -> np.ndarray:
         """Of the elements of which a plane is told, uint16: whether negative, the magnitude expected, and the one known."""
-        value = known.value.reshape(len(self.tops), -1)[known.channels(plane)].ravel()
-        return self.expected(known, plane).astype(np.uint16) * np.uint16(CLASSES) + _kinds(plane).take(value + LARGEST)
-
-    def expected(self, known: Known, plane: int) -> np.ndarray:
-        """Indices, uint8, of the magnitudes that the elements of which a plane is told are expected to have."""
         channels, height, width = known.shape
-        mine, begun = known.channels(plane), known.channels(plane + 1)  # of others nothing but 0 is known
-        seen = _features(plane).take(known.value.reshape(channels, -1)[begun] + LARGEST)
-        of_units, of_channels = np.split(self._places(height, width), [len(self.across)])
-        of_phases, of_first = np.split(self._phases(height, width), [len(self.across)])
+        mine = known.channels(plane)
+        value = np.add(_of(known.value.reshape(channels, -1), mine), LARGEST, dtype=np.intp)
+        begun = np.flatnonzero(known.tops[mine] > plane + 1)  # of others nothing but 0 is known
+        across, level, around, nearby, told, base = self._divided
+        of_units, of_channels = self._biases(height, width)
         with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
-            sums = self.across[:, begun] @ seen + self.level[plane][:, None] + of_units + of_phases
-            here = _shifted(sums, self.shifts[0], BRIGHTEST)
+            sums = across[:, mine[begun]] @ _features(plane).take(_of(value, begun))
+            sums += level[plane][:, None] + of_units
+            here = _whole(sums, BRIGHTEST)
             padded = np.zeros((len(here), height + 2, width + 2), np.float32)
             padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
-            nearby = np.stack([padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)])
-            sums = self.around[:, :-1] @ nearby.reshape(-1, height * width) + self.around[:, -1:]
-            both = np.concatenate([here, _shifted(sums, self.shifts[1], BRIGHTEST)])
-            sums = self.told[mine] @ both
-            sums += self.base[plane, mine][:, None] + of_channels[mine]
-            first = mine[mine < len(of_first)]
-            sums[: len(first)] += of_first[first]
-        return _shifted(sums, self.shifts[2], INDICES - 1).astype(np.uint8).ravel()
+            places = np.stack([padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)])
+            sums = around @ places.reshape(-1, height * width)
+            sums += nearby
+            sums = _of(told, mine) @ np.concatenate([here, _whole(sums, BRIGHTEST)])
+        sums += base[plane, mine][:, None]
+        first = mine[mine < len(of_channels)]
+        sums[: len(first)] += of_channels[first]
+        keys = np.clip(sums, 0, INDICES - 1, out=sums).astype(np.uint16)
+        keys *= CLASSES
+        keys += _kinds(plane).take(value)
+        return keys.ravel()
 
-    def _phases(self, height: int, width: int) -> np.ndarray:
-        """(H + K, places), or (H, 1) of 0 where nothing is told as a pyramid."""
-        if self.phases is None:
-            return np.zeros((len(self.across), 1), np.float32)
-        n = self.phases.shape[1]
-        return np.tile(self.phases, (-(-height // n), -(-width // n)))[:, :height, :width].reshape(len(self.phases), -1)
+    @cached_property
+    def _divided(self) -> tuple[np.ndarray, ...]:
+        """across, level, around but for its last column, that column, told and base, divided by the powers of two, which is exact."""
+        first, second, third = (np.float32(2.0**-shift) for shift in self.shifts)
+        around = self.around * second
+        return self.across * first, self.level * first, around[:, :-1], around[:, -1:], self.told * third, self.base * third
 
-    def _places(self, height: int, width: int) -> np.ndarray:
-        """(H + C, places), or (H + C, 1) of 0 for latents of another size."""
-        if self.places is None or self.places.shape[1:] != (height, width):
-            return np.zeros((len(self.across) + len(self.told), 1), np.float32)
-        return self.places.reshape(len(self.places), -1)
+    def _biases(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is added to the first quotients place by place, (H, places) or (H, 1) of 0, and to those of the first channels."""
+        units, first, third = len(self.across), np.float32(2.0 ** -self.shifts[0]), np.float32(2.0 ** -self.shifts[2])
+        sums = np.zeros((units, 1), np.float32)
+        if self.phases is not None:
+            n = self.phases.shape[1]
+            sums = np.tile(self.phases, (-(-height // n), -(-width // n)))[:, :height, :width].reshape(len(self.phases), -1)
+        if self.places is not None and self.places.shape[1:] == (height, width):
+            places = self.places.reshape(len(self.places), -1).copy()
+            places[: len(sums)] += sums
+            sums = places
+        return sums[:units] * first, sums[units:] * third
+
+
+def _of(rows: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """The rows of these channels, without a copy if they are all, or none but the last ones is missing."""
+    return rows[: len(channels)] if len(channels) and channels[-1] == len(channels) - 1 else rows[channels]
 
 
 @lru_cache(maxsize=1)
@@ -279,10 +344,9 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _shifted(sums: np.ndarray, shift: int, most: int) -> np.ndarray:
-    """Whole numbers from 0 to the most, float32: the sums, which are overwritten, divided by a power of two."""
-    sums *= np.float32(2.0**-shift)
-    return np.clip(np.floor(sums, out=sums), 0, most, out=sums)
+def _whole(quotients: np.ndarray, most: int) -> np.ndarray:
+    """Quotients, which are overwritten, rounded down to whole numbers from 0 to the most, float32."""
+    return np.floor(np.clip(quotients, 0, most, out=quotients), out=quotients)
 
 
 @lru_cache(maxsize=PLANES)
@@ -308,82 +372,126 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
     Encoding and decoding are both driven by this, so they cannot drift apart.
     """
     for plane in known.planes:
-        keys = tables.keys(known, plane)
-        place = tables.place.take(keys)
-        order = np.argsort(place, kind="stable")
-        keys, elements = keys.take(order), known.elements(plane).take(order)
-        true = None if truth is None else truth(known, plane, elements)
-        ends, busy = np.searchsorted(place.take(order), tables.firsts).tolist()
+        line = _Line(tables, known, plane, code, truth)
         for number in range(RANKS):
-            first, end = ends[number : number + 2]
-            some = None if true is None else true[first:end]
-            told = _pass(tables, plane, elements[first:], keys[first:], busy[number] - first, end - first, code, some)
+            told = line.tell(number)
             known.tell(told)
             yield told
             if not told.whole:
                 return
 
 
-def _pass(
-    tables: Tables,
-    plane: int,
-    elements: np.ndarray,
-    keys: np.ndarray,
-    busy: int,
-    count: int,
-    code: Coder,
-    true: np.ndarray | None,
-) -> Told:
-    """Of so many elements, `count`, the `busy` ones are told first, then, by runs, those that hardly change."""
-    coded: list[Symbols] = []
-    digits = np.ones(count, np.uint8)
+def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.concatenate([first, second]) if len(first) else second
 
-    def pass_of(at: np.ndarray | slice, later: np.ndarray | slice, share: float = 1.0) -> Told:
-        waiting = elements[later], keys[later]
-        return Told(plane, elements[at], digits[at], tuple(coded), share, keys=keys[at], waiting=waiting, tables=tables)
 
-    if not count:
-        return pass_of(slice(0), slice(None))
+class _Line:
+    """The elements of which a plane is told, in the order in which their turns first come."""
 
-    def symbols(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
-        if not len(keys):
-            return np.empty(0, np.uint8)
-        found = code(table, keys, true)
-        coded.append(Symbols(table, keys[: len(found)], found))
-        return found
+    def __init__(self, tables: Tables, known: Known, plane: int, code: Coder, truth: Truth | None):
+        keys = tables.keys(known, plane)
+        place = tables.place.take(keys)
+        order = np.argsort(place, kind="stable")
+        self._tables, self._plane, self._code = tables, plane, code
+        self._bounds = np.searchsorted(place, tables.bounds, sorter=order).tolist()
+        self._keys, self._elements = keys.take(order), known.elements(plane, order)
+        self._true = None if truth is None else truth(known, plane, self._elements)
+        # Places in the line of elements of which the first step is told, by the pass of the second.
+        self._due: list[list[np.ndarray]] = [[np.empty(0, np.int64)] for _ in range(RANKS)]
 
-    def tell(at: np.ndarray | slice, first: int = 0) -> int:
-        """Tell the digits of some elements, the `first` of which are known to change; how many could be told."""
-        of = keys[at].copy()
-        of[:first] = KEYS
-        found = symbols(tables.digits, of, None if true is None else true[at])
-        digits[at] = np.append(found, np.ones(len(of) - len(found), np.uint8))
-        return len(found)
+    def tell(self, number: int) -> Told:
+        """A pass: the second steps that are due, then, of the elements whose turn it is, digits that are told at once, first steps,
+        and, by runs, digits of those that hardly change.
+        """
+        begin, parted, quiet, end = self._bounds[3 * number : 3 * number + 4]
+        due, digits = np.concatenate(self._due[number]), np.ones(end - begin, np.uint8)
+        coded: list[Symbols] = []
 
-    def cut(at: np.ndarray) -> Told:
-        """What a pass says of which only these are told."""
-        later = np.ones(len(keys), bool)
-        later[at] = False
-        return pass_of(at, later, len(at) / count)
+        def code(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
+            """Symbols with these keys."""
+            if not len(keys):
+                return np.empty(0, np.uint8)
+            found = self._code(table, keys, true)
+            coded.append(Symbols(table, keys[: len(found)], found))
+            return found
 
-    if (found := tell(slice(busy))) < busy:
-        return cut(np.arange(found))
-    blocks = (count - busy) // RUN
-    starts = busy + RUN * np.arange(blocks)
-    changes = None
-    if true is not None:
-        changed = (true[busy : busy + RUN * blocks] != 1).reshape(blocks, RUN)
-        changes = np.where(changed.any(1), changed.argmax(1), RUN).astype(np.uint8)
-    runs = symbols(tables.runs, keys[busy + RUN // 2 : busy + RUN * blocks : RUN] // CLASSES % INDICES, changes)
-    if len(runs) < blocks:
-        quiet = (starts[: len(runs), None] + np.arange(RUN))[np.arange(RUN) < runs[:, None]]
-        return cut(np.concatenate([np.arange(busy), quiet]))
-    left = runs < RUN
-    first = starts[left] + runs[left]
-    after = (starts[left, None] + np.arange(RUN))[np.arange(RUN) > runs[left, None]]
-    last = np.concatenate([first, after, np.arange(busy + RUN * blocks, count)])
-    if (found := tell(last, len(first))) < len(last):
-        at = np.ones(count, bool)
-        at[last[found:]] = False
-        return cut(np.flatnonzero(at))
-    return pass_of(slice(count), slice(count, None))
+        def told(here: np.ndarray | None = None) -> Told:
+            """The pass, if of the elements whose turn it is these are told, or all."""
+            share, at, later = 1.0, slice(begin, end), slice(end, None)
+            if here is not None:
+                share = (len(seconds) + len(here)) / (len(due) + end - begin)
+                at, later = begin + here, np.arange(begin, len(self._keys))
+                later = np.delete(later, here)
+            late = due[: len(seconds)]
+            elements, keys = (_joined(of[late], of[at]) for of in (self._elements, self._keys))
+            return Told(
+                self._plane,
+                elements,
+                _joined(seconds, digits if here is None else digits[here]),
+                tuple(coded),
+                share,
+                len(late),
+                keys=keys,
+                waiting=(self._elements[later], self._keys[later]),
+                tables=self._tables,
+            )
+
+        seconds = self._seconds(code, due)
+        if len(seconds) < len(due):
+            return told(np.empty(0, np.int64))
+        for step, first, last in ((self._wholes, begin, parted), (self._firsts, parted, quiet)):
+            found = step(code, slice(first, last))
+            digits[first - begin : first - begin + len(found)] = found
+            if len(found) < last - first:
+                return told(np.arange(first - begin + len(found)))
+        here = self._runs(code, quiet, end, digits[quiet - begin :])
+        return told(None if here is None else np.append(np.arange(quiet - begin), quiet - begin + here))
+
+    def _truth(self, at: np.ndarray | slice) -> np.ndarray | None:
+        return None if self._true is None else self._true[at]
+
+    def _wholes(self, code: Coder, at: np.ndarray | slice, changes: int = 0) -> np.ndarray:
+        """Digits; the first `changes` are known not to be 1."""
+        keys = self._keys[at]
+        if changes:
+            keys = np.append(np.full(changes, KEYS, keys.dtype), keys[changes:])
+        return code(self._tables.digits, keys, self._truth(at))
+
+    def _firsts(self, code: Coder, at: slice) -> np.ndarray:
+        """Digits that are set apart, and HALF for others, which are then due."""
+        keys, true = self._keys[at], self._truth(at)
+        apart = self._tables.first.take(keys)
+        found = code(self._tables.halves, keys, None if true is None else (true != apart).astype(np.uint8))
+        others = np.flatnonzero(found)
+        second = self._tables.second.take(keys[others])
+        for number in np.flatnonzero(np.bincount(second)):
+            self._due[number].append(at.start + others[second == number])
+        return np.where(found, np.uint8(HALF), apart[: len(found)])
+
+    def _seconds(self, code: Coder, at: np.ndarray) -> np.ndarray:
+        """Digits that are known not to be the one set apart."""
+        keys, true = self._keys[at], self._truth(at)
+        lesser = (self._tables.first.take(keys) == 0).astype(np.uint8)
+        found = code(self._tables.others, keys, None if true is None else true - lesser)
+        return found + lesser[: len(found)]
+
+    def _runs(self, code: Coder, begin: int, end: int, digits: np.ndarray) -> np.ndarray | None:
+        """Tell digits, which are 1 but for a few: the first of each RUN of them that is not, and then those after it.
+
+        What is told of them, or None if all is.
+        """
+        count = (end - begin) // RUN
+        changes = None
+        if self._true is not None:
+            changed = (self._true[begin : begin + RUN * count] != 1).reshape(count, RUN)
+            changes = np.where(changed.any(1), changed.argmax(1), RUN).astype(np.uint8)
+        keys = self._keys[begin + RUN // 2 : begin + RUN * count : RUN] // CLASSES % INDICES
+        runs = code(self._tables.runs, keys, changes)
+        if len(runs) < count:
+            return np.flatnonzero(np.arange(RUN) < runs[:, None])
+        left = np.flatnonzero(runs < RUN)
+        blocks, in_run = RUN * left[:, None] + np.arange(RUN), np.arange(RUN) - runs[left][:, None].astype(np.int8)
+        last = np.concatenate([blocks[in_run == 0], blocks[in_run > 0], np.arange(RUN * count, end - begin)])
+        found = self._wholes(code, begin + last, len(left))
+        digits[last[: len(found)]] = found
+        return None if len(found) == len(last) else np.delete(np.arange(end - begin), last[len(found) :])

@@ -74,8 +74,8 @@ def _depth(net: nn.Module, z: Tensor, size: float) -> float:
     """How many planes of a latent (1, C, h, w) are not known, or in part, of a payload of so many bytes, by the prior."""
 
     def fits(depth: float) -> bool:
-        steps, _ = net.prior.decoded(z, torch.full((1, 1, 1, 1), depth))
-        return float(net.prior(torch.round(z / steps) * steps, steps)) <= 8 * size
+        steps, middle, _ = net.prior.decoded(z, torch.full((1, 1, 1, 1), depth))
+        return float(net.prior(middle, steps)) <= 8 * size
 
     low, high = 0.0, float(PLANES)
     for _ in range(10):

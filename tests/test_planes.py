@@ -36,6 +36,8 @@ def tables(seed: int = 0) -> planes.Tables:
         base=whole(90, planes.PLANES, CHANNELS) + 400,
         shifts=(3, 4, 4),
         ranks=rng.integers(0, planes.RANKS, (planes.INDICES, planes.CLASSES)).astype(np.uint8),
+        rests=rng.integers(0, planes.RANKS, (planes.INDICES, planes.CLASSES)).astype(np.uint8),
+        apart=2 * rng.integers(0, 2, (planes.INDICES, planes.CLASSES)).astype(np.uint8),
         trits=np.stack([down, planes.ONE - up - down, up], -1),
     )
 
@@ -76,14 +78,18 @@ def test_all_planes_tell_the_whole_numbers(size, seed):
 @given(sizes, st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_every_element_is_told_once_in_a_plane_and_then_known_to_it(size, seed):
+    """Or in two steps, the second of them later."""
     z, known = latent(*size, seed), LAYOUT.known(*size)
     passes, _ = told(z, *size)
     for plane in known.planes:
-        elements = []
+        elements, half = [], set()
         for one in passes[: planes.RANKS]:
             known.tell(one)
-            elements.append(one.elements)
+            assert half.issuperset(one.elements[: one.late].tolist()) and planes.HALF not in one.digits[: one.late]
+            elements.append(one.elements[one.digits != planes.HALF])
+            half ^= {*one.elements[: one.late].tolist(), *one.elements[one.digits == planes.HALF].tolist()}
         del passes[: planes.RANKS]
+        assert not half
         elements, step = np.concatenate(elements), planes.BASE**plane
         assert len(np.unique(elements)) == len(elements) == len(known.channels(plane)) * known.shape[1] * known.shape[2]
         assert not (known.value % step).any() and (2 * np.abs(z - known.value) < step).all()
@@ -124,7 +130,8 @@ def counted(payload: bytes, truth: list[planes.Told], size: tuple[int, int]) -> 
 def test_every_prefix_tells_digits_of_the_stream_and_no_others(size, scale, step):
     truth, _ = told(latent(*size, 5, scale), *size)
     payload = LAYOUT.pack(truth, *size)
-    assert any(symbols.table is LAYOUT.tables.runs and len(symbols.keys) for one in truth for symbols in one.coded)
+    for table in (LAYOUT.tables.runs, LAYOUT.tables.halves, LAYOUT.tables.others):
+        assert any(symbols.table is table and len(symbols.keys) for one in truth for symbols in one.coded)
     counts = [counted(payload[:length], truth, size) for length in (*range(1, len(payload), step), len(payload))]
     assert counts == sorted(counts) and counts[-1] == sum(len(one.digits) for one in truth) > counts[-2]
 
@@ -168,23 +175,29 @@ def test_any_bytes_decode_or_are_refused(payload):
     assert (np.abs(known.value) <= planes.LARGEST).all()
 
 
-def test_a_decoder_shows_elements_where_training_does():
+@pytest.mark.parametrize("halves", [False, True])
+def test_a_decoder_shows_elements_where_training_does(halves):
     """After every pass, at the mean of the part of their distribution that is left, which is nearer to 0 than the middle."""
     torch.manual_seed(0)
     scale = 2.0 ** ((8 * torch.arange(CHANNELS) // 3 - 7.5) / 8)  # indices of magnitudes are not at the edge of two
-    prior, tops, shape = Prior(scale, centred=True), torch.full((CHANNELS,), 4), (1, CHANNELS, 9, 11)
+    prior, tops, shape = Prior(scale, centred=True, halves=halves), torch.full((CHANNELS,), 4), (1, CHANNELS, 9, 11)
     z = (2 * scale[:, None, None] * torch.randn(shape)).round().clamp(-40, 40)
     tensors = contexts.fit(prior, z.int(), 1, tops) | contexts.Expected(prior, tops, torch.empty(0, 9, 11)).whole()
     layout = CodedPasses(STRIDE, 1 << 20, tables=planes.Tables.read({k: v.numpy() for k, v in tensors.items()}))
     known, again = (layout.known(11 * STRIDE, 9 * STRIDE) for _ in range(2))
     truth = lambda known, plane, elements: known.digits(z.int().numpy().ravel(), plane, elements)
+    seen = torch.tensor(False)
     for number, told in enumerate(planes.tell(known, layout.tables, lambda table, keys, true: true, truth), 1):
         again.tell(told)
-        steps, value = prior.decoded(z, torch.full((1, 1, 1, 1), 4 - number / planes.RANKS))
-        shown, middle = (torch.from_numpy(n).view(shape) for n in (again.centroids(), again.value))
+        steps, middle, value = prior.decoded(z, torch.full((1, 1, 1, 1), 4 - number / planes.RANKS))
+        shown, known_as = (torch.from_numpy(n).view(shape) for n in (again.centroids(), again.value))
         torch.testing.assert_close(shown, value, rtol=0, atol=planes.BASE**told.plane / 1024)
+        parted = steps == 2 * planes.BASE**told.plane
+        assert ((middle != known_as) == parted).all() and (halves or not parted.any())
         assert (shown.abs() <= middle.abs()).all() and ((shown - middle).abs() < steps / 2).all()
-        assert (shown != middle).any() == (middle != 0).any()
+        assert ((shown - middle).abs() > 1e-3)[middle != 0].any() == (middle != 0).any()
+        seen |= parted.any()
+    assert seen == halves
 
 
 @pytest.mark.parametrize("model", [m.name for m in weights.shipped() if isinstance(m.architecture.layout, CodedPasses)])
@@ -217,7 +230,8 @@ def test_the_trained_network_and_the_integers_expect_the_same(maps, pyramid):
     known = layout.known(4 * STRIDE, 5 * STRIDE)
     for plane in known.planes:
         index, _, digits = expected(z[:1], plane)
-        assert np.array_equal(layout.tables.expected(known, plane), index.detach().numpy().ravel())
+        found = layout.tables.keys(known, plane) // planes.CLASSES % planes.INDICES
+        assert np.array_equal(found, index.detach().numpy().ravel())
         step = planes.BASE**plane
         before = known.value.copy()
         known.value[:] = contexts.nearest(z[0], step).numpy().ravel()

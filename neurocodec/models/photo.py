@@ -24,5 +24,6 @@ class Photo(TransformCoder):
         film: bool = False,
         centred: bool = False,
         pyramid: int = 0,
+        halves: bool = False,
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid)
+        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves)

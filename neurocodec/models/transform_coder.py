@@ -18,7 +18,7 @@ by adding nothing: the untrained network is a transform coder, and training star
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ from neurocodec.models.film import FiLM
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
-from neurocodec.planes import BASE, BRIGHTEST, CLASSES, INDICES, UNTOLD
+from neurocodec.planes import BASE, BRIGHTEST, BUSY, CLASSES, HALF, INDICES, UNTOLD
 
 LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
@@ -47,30 +47,76 @@ def logistic(index: Tensor, kind: Tensor) -> Tensor:
     return mass / mass.sum(-1, keepdim=True)
 
 
-def order() -> Tensor:
-    """When in its plane a digit shall be told, (INDICES, CLASSES) from 0 to below 1.
+class Order(NamedTuple):
+    """When in its plane a digit shall be told, each (INDICES, CLASSES).
 
-    That is by how much it lessens the squared error for each of its bits; a plane later the same takes a ninth of it.
+    first: from 0 to below 1, when it is told, or whether it is the one that is set apart; rest: when, if it is another, it is told
+    which; as `first` where all is told at once. apart: the digit that is set apart, 0 or 2.
+    """
+
+    first: Tensor
+    rest: Tensor
+    apart: Tensor
+
+
+def order(halves: bool = False) -> Order:
+    """By how much what is told lessens the squared error for each of its bits; a plane later the same takes a ninth of it.
+
+    halves: whether digits are told in two steps where the first of them does more for its bits than the second. The first third
+    of an interval that is set apart leaves two, whose digit can wait.
     """
     index, kind = torch.arange(INDICES)[:, None, None], torch.arange(CLASSES)[None, :, None]
-    z = 3 * kind + torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64)
+    away = torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64)
+    z = 3 * kind + away
     ratio = 2.0 ** ((index + 0.5 - MIDDLE) / PER_OCTAVE)
     density = torch.softmax(F.logsigmoid(z / ratio) + F.logsigmoid(-z / ratio), -1)
-    less = (density * ((z - 3 * kind) ** 2 - (z - z.round()) ** 2)).sum(-1)
     p = logistic(index[..., 0], kind[..., 0]).double()
-    slope = less / -(p * torch.log2(p)).sum(-1)
-    return (torch.log(_REFINING / slope.clamp_min(1e-9)) / math.log(BASE**2)).clamp(0, 0.999).float()
+
+    def when(less: Tensor, bits: Tensor) -> Tensor:
+        return (torch.log(_REFINING * bits / less.clamp_min(1e-9)) / math.log(BASE**2)).clamp(0, 0.999).float()
+
+    whole = when((density * (away**2 - (z - z.round()) ** 2)).sum(-1), _entropy(p))
+    if not halves:
+        return Order(whole, whole, torch.zeros_like(whole, dtype=torch.long))
+    digit = away.round().clamp(-1, 1)
+
+    def error(of: Tensor) -> Tensor:  # of the elements with these digits, their mean being known
+        mine = density * of
+        mass, mean = mine.sum(-1), (mine * away).sum(-1)
+        return (mine * away**2).sum(-1) - mean**2 / mass.clamp_min(1e-30)
+
+    before, each = error(torch.ones_like(away)), [error(digit == d) for d in (-1, 0, 1)]
+    parts = []
+    for apart, left in ((0, (1, 2)), (2, (0, 1))):
+        between, chance = error(digit != apart - 1), 1 - p[..., apart]
+        first = when(before - each[apart] - between, _entropy(torch.stack([p[..., apart], chance], -1)))
+        second = _entropy(p[..., left] / chance[..., None]) * chance
+        parts.append((first, when(between - each[left[0]] - each[left[1]], second)))
+    lower = parts[0][0] <= parts[1][0]
+    first, rest = (torch.where(lower, *of) for of in zip(*parts, strict=True))
+    quiet = (kind[..., 0] == 0) & (p[..., 1] > 1 - 1 / BUSY)
+    at_once = quiet | (rest <= first)
+    return Order(torch.where(at_once, whole, first), torch.where(at_once, whole, rest), torch.where(lower, 0, 2))
 
 
-def centroids() -> Tensor:
-    """Where elements are expected, from the middle of what is known of them on, in steps: (INDICES, CLASSES, 4).
+def _entropy(p: Tensor) -> Tensor:
+    """Bits of what has probabilities (..., n)."""
+    return -(p * torch.log2(p)).sum(-1)
 
-    That is the mean of the part of a logistic distribution which digits -1, 0 and 1 leave, and, last, of all three.
+
+def centroids(apart: Tensor) -> Tensor:
+    """Where elements are expected, in steps: (INDICES, CLASSES, 5).
+
+    That is the mean of the part of a logistic distribution which digits -1, 0 and 1 leave, from its middle on, and, from the middle
+    of what was known on, of all three and of the two that are not set `apart`, (INDICES, CLASSES).
     """
     index, kind = torch.arange(INDICES)[:, None, None, None], torch.arange(CLASSES)[None, :, None, None]
-    digit, half = torch.tensor([-1, 0, 1, 0]), torch.tensor([0.5, 0.5, 0.5, 1.5], dtype=torch.float64)
-    away = half[:, None] * torch.linspace(-1, 1, 2001, dtype=torch.float64)
-    z = (3 * kind + digit[:, None] + away) / 2.0 ** ((index + 0.5 - MIDDLE) / PER_OCTAVE)
+    known = 3 * kind + torch.tensor([-1, 0, 1, 0, 0])[:, None]
+    middle = torch.zeros(*apart.shape, 5, 1, dtype=torch.float64)
+    middle[:, :, 4, 0] = (1 - apart) / 2
+    half = torch.tensor([0.5, 0.5, 0.5, 1.5, 1.0], dtype=torch.float64)
+    away = middle + half[:, None] * torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    z = (known + away) / 2.0 ** ((index + 0.5 - MIDDLE) / PER_OCTAVE)
     return (torch.softmax(F.logsigmoid(z) + F.logsigmoid(-z), -1) * away).sum(-1).float()
 
 
@@ -81,10 +127,11 @@ class Prior(nn.Module):
     coder's tables are made of this (`train/contexts.py`).
     """
 
-    def __init__(self, scale: Tensor, centred: bool = False, pyramid: int = 0, hidden: int = 48):
+    def __init__(self, scale: Tensor, centred: bool = False, pyramid: int = 0, halves: bool = False, hidden: int = 48):
         """scale: of each channel at first, (C,); centred: whether decoders take elements for where they are expected.
 
-        pyramid: leading channels whose elements are distributed by their place in a pyramid.
+        pyramid: leading channels whose elements are distributed by their place in a pyramid. halves: whether digits are told in
+        two steps where that pays; then elements must be `centred`.
         """
         super().__init__()
         self.scale = nn.Parameter(scale.log() / PACE)
@@ -93,8 +140,11 @@ class Prior(nn.Module):
         self.told = Pointwise(2 * hidden, len(scale))
         # Of hidden units, and of the pyramid's channels what is added to `scale`.
         self.phases = nn.Parameter(torch.zeros(1, hidden + pyramid, haar.GRID, haar.GRID)) if pyramid else None
-        self.register_buffer("order", order(), persistent=False)
-        self.register_buffer("centroids", centroids() if centred else None, persistent=False)
+        first, rest, apart = order(halves)
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("rest", rest, persistent=False)
+        self.register_buffer("apart", apart if halves else None, persistent=False)
+        self.register_buffer("centroids", centroids(apart) if centred else None, persistent=False)
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
 
@@ -104,36 +154,47 @@ class Prior(nn.Module):
         return torch.log2(step) / 4
 
     @torch.no_grad()
-    def decoded(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Of latents (N, C, h, w) after all but so many planes, depth: (N, 1, 1, 1), both (N, C, h, w):
+    def decoded(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of latents (N, C, h, w) after all but so many planes, depth: (N, 1, 1, 1), all (N, C, h, w):
 
-        the step to which each element is known, and what a decoder takes it for.
+        the width of the interval in which each element is known to be, its middle, and what a decoder takes the element for.
         """
         plane = depth.floor()
-        step = BASE**plane
+        step, when = BASE**plane, 1 - (depth - plane)
         known = _nearest(z, BASE * step)
         index = (MIDDLE - PER_OCTAVE * torch.log2(self._rate(known, step) * step)).long().clamp(0, INDICES - 1)
         kind = (known.abs() / (BASE * step)).round().clamp_max(CLASSES - 1).long()
-        told = self.order[index, kind] < 1 - (depth - plane)
-        steps = torch.where(told, step, BASE * step)
-        value = torch.round(z / steps) * steps
-        if self.centroids is None:
-            return steps, value
+        told = self.first[index, kind] < when
         side = torch.where(known < 0, -step, step)
-        digit = torch.where(told, ((value - known) / side).round().clamp(-1, 1) + 1, UNTOLD).long()
-        return steps, value + side * self.centroids[index, kind, digit]
+        change = torch.where(told, (z / step).round() * step - known, 0)
+        steps = torch.where(told, step, BASE * step)
+        digit = torch.where(told, (change / side).round().clamp(-1, 1) + 1, UNTOLD).long()
+        away = torch.zeros_like(z)
+        if self.apart is not None:
+            apart = self.apart[index, kind]
+            half = told & (self.rest[index, kind] >= when) & (digit != apart)
+            steps = torch.where(half, 2 * step, steps)
+            digit = torch.where(half, HALF, digit)
+            change = torch.where(half, 0, change)
+            away = half * (1 - apart) * side / 2
+        value = known + change
+        middle = value + away
+        return steps, middle, middle if self.centroids is None else value + side * self.centroids[index, kind, digit]
 
     def forward(self, z: Tensor, steps: Tensor, noise: Tensor | float = 0.0) -> Tensor:
-        """Bits of each picture, (N,), for intervals of width `steps` around z + noise, all (N, C, h, w)."""
-        last = steps.amin((1, 2, 3), keepdim=True)
+        """Bits of each picture, (N,), for intervals of width `steps` around z + noise, all (N, C, h, w).
+
+        Of each picture these are one to three steps of one plane wide; where they are two, z is in the middle, or there is noise.
+        """
+        last = BASE ** torch.floor(torch.log2(steps.amin((1, 2, 3), keepdim=True)) / math.log2(BASE) + 0.1)
+        told = steps < BASE * last
         known = [z + noise, *(_nearest(z, BASE**i * last) for i in (1, 2))]
-        known[1] = torch.where(steps > last, z + noise, known[1])
+        known[1] = torch.where(told, known[1], z + noise)
         nats = -_log_mass(known[2], BASE**2 * last, torch.exp(-PACE * self._placed(*z.shape[2:])[1]))
-        for i in (1, 0):
-            width = BASE**i * last
-            rate = self._rate(_nearest(z, BASE * width), width)
-            more = F.relu(_log_mass(known[i + 1], BASE * width, rate) - _log_mass(known[i], width, rate))
-            nats = nats + (more if i else more * (steps == last))
+        for i, width, of in ((1, BASE * last, 1), (0, steps, told)):
+            rate = self._rate(_nearest(z, BASE ** (i + 1) * last), BASE**i * last)
+            more = _log_mass(known[i + 1], BASE ** (i + 1) * last, rate) - _log_mass(known[i], width, rate)
+            nats = nats + F.relu(more) * of
         return nats.sum((1, 2, 3)) / math.log(2)
 
     def _rate(self, known: Tensor, step: Tensor) -> Tensor:
@@ -190,22 +251,24 @@ class TransformCoder(nn.Module):
         film: bool = False,
         centred: bool = False,
         pyramid: int = 0,
+        halves: bool = False,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
-        known of them; pyramid: how many leading channels are told as a pyramid. Raises NeurocodecError for names that are not there.
+        known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
+        steps. Raises NeurocodecError for names that are not there.
         """
         super().__init__()
         names = (block,) * 3 if isinstance(block, str) else tuple(block)
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
-            "centred": centred, "pyramid": pyramid,
+            "centred": centred, "pyramid": pyramid, "halves": halves,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
-        self.prior = Prior(torch.ones(channels), centred, pyramid)
+        self.prior = Prior(torch.ones(channels), centred, pyramid, halves)
 
         def residual(level: int) -> nn.Sequential:
             return nn.Sequential(*(kinds[level](widths[level]) for _ in range(blocks[level])))

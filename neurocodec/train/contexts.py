@@ -14,12 +14,14 @@ from neurocodec.planes import (
     CENTROID_SHIFT,
     CLASSES,
     FEATURES,
+    HALF,
     INDICES,
     LARGEST,
     MAP_SHIFT,
     ONE,
     PLANES,
     RANKS,
+    UNTOLD,
 )
 
 _BATCH_ELEMENTS, _RATE = 1 << 18, 2e-3
@@ -66,11 +68,14 @@ def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: i
     counts[:, 0] = (counts[:, 0] + counts[:, 0].flip(-1)) / 2  # what is 0 has no side
     tables = {
         "tables.tops": tops.to(torch.int16),
-        "tables.ranks": (prior.order * RANKS).to(torch.uint8),
+        "tables.ranks": (prior.first * RANKS).to(torch.uint8),
         "tables.trits": _whole_of_one(counts),
     }
+    if prior.apart is not None:
+        tables |= {"tables.rests": (prior.rest * RANKS).to(torch.uint8), "tables.apart": prior.apart.to(torch.uint8)}
     if prior.centroids is not None:
-        tables["tables.centroids"] = (prior.centroids * 2**CENTROID_SHIFT).round().to(torch.int16)
+        columns = UNTOLD + 1 if prior.apart is None else HALF + 1
+        tables["tables.centroids"] = (prior.centroids[..., :columns] * 2**CENTROID_SHIFT).round().to(torch.int16)
     return tables | expected.whole()
 
 

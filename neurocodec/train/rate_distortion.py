@@ -63,9 +63,8 @@ class RateDistortion:
     ) -> tuple[Tensor, Tensor]:
         """What the pictures become, (N, 3, H, W), and their bits, (N,)."""
         with torch.autocast(z.device.type, enabled=False):
-            steps, value = net.prior.decoded(z, depth.view(-1, 1, 1, 1))
-            rounded = z + (torch.round(z / steps) * steps - z).detach()
-            bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(rounded, steps)
+            steps, middle, value = net.prior.decoded(z, depth.view(-1, 1, 1, 1))
+            bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(z + (middle - z).detach(), steps)
         return net.synthesis_transform(z + (value - z).detach() + expected, depth).float(), bits
 
     def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int, *labels: Tensor) -> Tensor:
@@ -94,9 +93,9 @@ class RateDistortion:
         for x in batches:
             z = net.analysis_transform(x).float()
             for row, third in zip(sums, thirds, strict=True):
-                steps, value = net.prior.decoded(z, x.new_full((len(x), 1, 1, 1), third / 3))
+                steps, middle, value = net.prior.decoded(z, x.new_full((len(x), 1, 1, 1), third / 3))
                 y = net.synthesis_transform(value, third / 3)
-                bits = net.prior(torch.round(z / steps) * steps, steps).sum()
+                bits = net.prior(middle, steps).sum()
                 row += float(bits) / 8, *(float(v.sum()) for v in losses.ms_ssim(x, losses.rounded(y)))
         return np.round(sums / sum(map(len, batches)), 4).tolist()
 
