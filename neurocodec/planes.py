@@ -13,7 +13,7 @@ here imports torch.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -55,28 +55,33 @@ class Symbols(NamedTuple):
 Coder = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
 
 
-def _nothing() -> np.ndarray:
-    return np.empty(0, np.uint16)
+class Digits(NamedTuple):
+    """Of a plane, `digits`, uint8 0, 1 and 2 for -1, 0 and 1, or HALF, of some elements, which have these keys; all (n,)."""
+
+    elements: np.ndarray
+    keys: np.ndarray
+    digits: np.ndarray
+
+
+NO_DIGITS = Digits(*(np.empty(0, kind) for kind in (np.int32, np.uint16, np.uint8)))
 
 
 @dataclass(frozen=True)
 class Told:
-    """A pass: `digits`, uint8 0, 1 and 2 for -1, 0 and 1, or HALF, of a plane of some elements.
+    """A pass: the digits of `late` elements, of which the first step was told before, and of those `here`.
 
-    late: of how many, the first ones, half was told before. coded: the symbols that tell it. share: of the pass's digits; below 1 where the stream ends. lead: what was told of the
-    whole picture ahead of the first pass. keys: of the elements. waiting: elements whose digits of the plane are still to be
-    told, and their keys. tables: whose keys these are.
+    coded: the symbols that tell it. share: of the pass's digits; below 1 where the stream ends. lead: what was told of the
+    whole picture ahead of the first pass. waiting: elements of whose digits of the plane nothing is told yet, and their keys.
+    tables: whose keys these are.
     """
 
     plane: int
-    elements: np.ndarray
-    digits: np.ndarray
+    late: Digits
+    here: Digits
     coded: tuple[Symbols, ...]
     share: float = 1.0
-    late: int = 0
     lead: bytes = b""
-    keys: np.ndarray = field(default_factory=_nothing)
-    waiting: tuple[np.ndarray, np.ndarray] = field(default_factory=lambda: (_nothing(), _nothing()))
+    waiting: tuple[np.ndarray, np.ndarray] = NO_DIGITS[:2]
     tables: "Tables | None" = None
 
     @property
@@ -114,11 +119,11 @@ class Known:
         return np.flatnonzero(self.tops > plane)
 
     def elements(self, plane: int, order: np.ndarray) -> np.ndarray:
-        """Those of which a plane is told, in some order, int64."""
+        """Those of which a plane is told, in some order, int32."""
         channels, places = self.channels(plane), self.shape[1] * self.shape[2]
         if len(channels) == len(self.tops):
-            return order
-        return (channels[:, None] * places + np.arange(places)).ravel().take(order)
+            return order.astype(np.int32)
+        return (channels[:, None] * places + np.arange(places)).astype(np.int32).ravel().take(order)
 
     def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
         """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
@@ -127,8 +132,9 @@ class Known:
 
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""
-        changed = np.flatnonzero((told.digits == 0) | (told.digits == 2))
-        self.value[told.elements[changed]] += (told.digits[changed].astype(np.int32) - 1) * BASE**told.plane
+        for elements, _, digits in (told.late, told.here):
+            changed = np.flatnonzero((digits == 0) | (digits == 2))
+            self.value[elements[changed]] += (digits[changed].astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
         if self._passes and self._passes[-1].plane != told.plane:
             self._passes = []
@@ -141,16 +147,18 @@ class Known:
             return z
         last = self._passes[-1]
         step, offsets = np.float32(BASE**last.plane), last.tables.offsets
+
+        def expect(elements: np.ndarray, keys: np.ndarray, digits: np.ndarray | int) -> None:
+            z[elements] = self.value[elements] + step * offsets[keys, digits]
+
+        for of, keys, digits in (told.here for told in self._passes):
+            known = np.flatnonzero((keys & (CLASSES - 1) > 0) | (digits != 1))  # 0 is expected where nothing else is known
+            expect(of[known], keys[known], digits[known])
         for told in self._passes:
-            seen = (told.keys & (CLASSES - 1) > 0) | (told.digits != 1)  # 0 is expected where nothing else is known
-            seen[: told.late] = True
-            seen = np.flatnonzero(seen)
-            elements, digits = told.elements[seen], told.digits[seen]
-            z[elements] = self.value[elements] + step * offsets[told.keys[seen], digits]
-        elements, keys = last.waiting
-        seen = np.flatnonzero(keys & (CLASSES - 1))
-        elements = elements[seen]
-        z[elements] += step * offsets[keys[seen], UNTOLD]
+            expect(*told.late)
+        of, keys = last.waiting
+        known = np.flatnonzero(keys & (CLASSES - 1))
+        expect(of[known], keys[known], UNTOLD)
         return z
 
 
@@ -381,10 +389,6 @@ def tell(known: Known, tables: Tables, code: Coder, truth: Truth | None = None) 
                 return
 
 
-def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.concatenate([first, second]) if len(first) else second
-
-
 class _Line:
     """The elements of which a plane is told, in the order in which their turns first come."""
 
@@ -423,15 +427,12 @@ class _Line:
                 at, later = begin + here, np.arange(begin, len(self._keys))
                 later = np.delete(later, here)
             late = due[: len(seconds)]
-            elements, keys = (_joined(of[late], of[at]) for of in (self._elements, self._keys))
             return Told(
                 self._plane,
-                elements,
-                _joined(seconds, digits if here is None else digits[here]),
+                Digits(self._elements[late], self._keys[late], seconds),
+                Digits(self._elements[at], self._keys[at], digits if here is None else digits[here]),
                 tuple(coded),
                 share,
-                len(late),
-                keys=keys,
                 waiting=(self._elements[later], self._keys[later]),
                 tables=self._tables,
             )

@@ -30,7 +30,7 @@ from neurocodec.models.film import FiLM
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
-from neurocodec.planes import BASE, BRIGHTEST, BUSY, CLASSES, HALF, INDICES, UNTOLD
+from neurocodec.planes import BASE, BRIGHTEST, BUSY, CLASSES, HALF, INDICES, RANKS, UNTOLD
 
 LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
@@ -62,8 +62,8 @@ class Order(NamedTuple):
 def order(halves: bool = False) -> Order:
     """By how much what is told lessens the squared error for each of its bits; a plane later the same takes a ninth of it.
 
-    halves: whether digits are told in two steps where the first of them does more for its bits than the second. The first third
-    of an interval that is set apart leaves two, whose digit can wait.
+    halves: whether digits are told in two steps where the second does so much less for its bits that it can wait for a later pass:
+    a third of an interval that is set apart leaves two.
     """
     index, kind = torch.arange(INDICES)[:, None, None], torch.arange(CLASSES)[None, :, None]
     away = torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64)
@@ -95,7 +95,7 @@ def order(halves: bool = False) -> Order:
     lower = parts[0][0] <= parts[1][0]
     first, rest = (torch.where(lower, *of) for of in zip(*parts, strict=True))
     quiet = (kind[..., 0] == 0) & (p[..., 1] > 1 - 1 / BUSY)
-    at_once = quiet | (rest <= first)
+    at_once = quiet | (rest - first < 1 / RANKS)
     return Order(torch.where(at_once, whole, first), torch.where(at_once, whole, rest), torch.where(lower, 0, 2))
 
 
