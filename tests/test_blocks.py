@@ -130,3 +130,8 @@ def test_unknown_names_are_refused():
         Preview(block="none")
     with pytest.raises(NeurocodecError, match="no upsampler 'none'"):
         Preview(up="none")
+
+
+def test_halves_are_refused_where_elements_are_not_shown_where_they_are_expected():
+    with pytest.raises(NeurocodecError, match="halves = true takes centred = true"):
+        Preview(halves=True)

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurocodec.errors import NeurocodecError
 from neurocodec.models import pyramid as haar
 from neurocodec.models.blocks import block as block_named
 from neurocodec.models.film import FiLM
@@ -131,7 +132,7 @@ class Prior(nn.Module):
         """scale: of each channel at first, (C,); centred: whether decoders take elements for where they are expected.
 
         pyramid: leading channels whose elements are distributed by their place in a pyramid. halves: whether digits are told in
-        two steps where that pays; then elements must be `centred`.
+        two steps where that pays, of elements that are `centred`.
         """
         super().__init__()
         self.scale = nn.Parameter(scale.log() / PACE)
@@ -258,9 +259,11 @@ class TransformCoder(nn.Module):
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
         known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
-        steps. Raises NeurocodecError for names that are not there.
+        steps, which takes `centred`. Raises NeurocodecError for names that are not there, and for halves without centres.
         """
         super().__init__()
+        if halves and not centred:
+            raise NeurocodecError("halves = true takes centred = true")
         names = (block,) * 3 if isinstance(block, str) else tuple(block)
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
