@@ -17,6 +17,7 @@ from neurocodec.planes import Coder, Symbols, Told
 _MODEL = constriction.stream.model.Categorical(perfect=False)
 _WORD, _SEAL = 4, 8  # bytes: of a word; that a finished coder may have written beyond need
 _SHORT = 1 << 14  # symbols up to which a stream's end is looked for byte by byte
+_AT_ONCE = 1 << 13  # symbols that are decoded at once, which is beyond a stream's end, too
 
 Tell = Callable[[Coder], Iterator[Told]]  # passes, told by a coder
 _Decoder = constriction.stream.queue.RangeDecoder
@@ -105,7 +106,7 @@ class _Coded:
     def by(self, payload: bytes) -> bool:
         """Whether a payload makes just these symbols certain."""
         decoding = _Decoding(payload)
-        return all(np.array_equal(decoding.certain(s.table.take(s.keys, 0)), s.found) for s in self._steps)
+        return all(np.array_equal(decoding.certain(s.table, s.keys), s.found) for s in self._steps)
 
 
 class _Decoding:
@@ -119,14 +120,21 @@ class _Decoding:
         self.coded = _Coded()
 
     def __call__(self, table: np.ndarray, keys: np.ndarray, symbols: None) -> np.ndarray:
-        found = self.certain(table.take(keys, 0))
+        found = self.certain(table, keys)
         self.coded.take(Symbols(table, keys[: len(found)], found))
         return found
 
-    def certain(self, probabilities: np.ndarray) -> np.ndarray:
+    def certain(self, table: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """The symbols on which both extremes agree, up to the first on which they do not."""
-        if not len(probabilities):
-            return np.empty(0, np.uint8)
+        parts = [np.empty(0, np.uint8)]
+        for begin in range(0, len(keys), _AT_ONCE):
+            probabilities = table.take(keys[begin : begin + _AT_ONCE], 0)
+            parts.append(self._certain(probabilities))
+            if len(parts[-1]) < len(probabilities):
+                break
+        return np.concatenate(parts)
+
+    def _certain(self, probabilities: np.ndarray) -> np.ndarray:
         begin, low = self._again.pos(), _read(self._low, probabilities)
         if len(low):
             self._again.encode(low, _MODEL, probabilities[: len(low)])

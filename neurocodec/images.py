@@ -75,12 +75,14 @@ def load(source: Source) -> Picture:
 
 def to_image(picture: Picture) -> Image.Image:
     """The picture as an 8-bit PIL image, mode RGB, or RGBA where there is alpha."""
-    rows = np.empty((picture.height, picture.width, 3 if picture.alpha is None else 4), np.uint8)
-    for channel in range(3):
-        rows[..., channel] = np.clip(picture.rgb[channel] * np.float32(255) + np.float32(0.5), 0, 255)
+    planes = []
+    for samples in picture.rgb:
+        levels = samples * np.float32(255)
+        levels += np.float32(0.5)
+        planes.append(np.clip(levels, 0, 255, out=levels).astype(np.uint8))
     if picture.alpha is not None:
-        rows[..., 3] = picture.alpha
-    return Image.fromarray(rows)
+        planes.append(picture.alpha)
+    return Image.merge("RGB" if picture.alpha is None else "RGBA", [Image.fromarray(plane) for plane in planes])
 
 
 def fit(picture: Picture, side: int) -> Picture:
