@@ -20,7 +20,7 @@ import neurocodec
 STAGES = {
     "analysis transform": ("analysis_transform",),
     "synthesis transform": ("synthesis_transform",),
-    "expected magnitudes": ("expected",),
+    "expected magnitudes": ("keys",),
     "range coder": (
         "<method 'encode' of 'builtins.RangeEncoder' objects>",
         "<method 'decode' of 'builtins.RangeDecoder' objects>",
