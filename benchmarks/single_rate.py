@@ -19,7 +19,7 @@ from PIL import Image
 
 import neurocodec
 from neurocodec import metrics, weights
-from neurocodec.planes import RANKS
+from neurocodec.tables import RANKS
 
 PLANE = 2  # to which the network of one rate is known
 SHARES = np.arange(0.80, 1.21, 0.05)  # of the bytes of the network of one rate

@@ -218,16 +218,12 @@ class LatentCodec:
         return latent
 
     def _shown(self, passes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
-        known, leads = self.layout.known(width, height), []
-
-        def show(known: Known) -> Picture:
-            z = torch.from_numpy(known.centroids()).view(1, *known.shape)
-            return self.synthesised(leads[0], z, known.depth, width, height)
+        def show(told: Told) -> Picture:
+            z = torch.from_numpy(told.known.centroids()).view(1, *told.known.shape)
+            return self.synthesised(told.lead, z, told.known.depth, width, height)
 
         for told in passes:
-            known.tell(told)
-            leads.append(told.lead)
-            yield Pass(told, lambda: known, show)
+            yield Pass(told, lambda told=told: told, show)
 
     @property
     def _largest(self) -> Tensor:

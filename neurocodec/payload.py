@@ -12,7 +12,8 @@ import numpy as np
 from neurocodec import entropy
 from neurocodec.errors import StreamError
 from neurocodec.light import LIGHT
-from neurocodec.planes import NO_DIGITS, ONE, PASSES, RANKS, Coder, Known, Symbols, Tables, Told, Truth, tell
+from neurocodec.planes import NO_DIGITS, Coder, Known, Symbols, Told, Truth, tell
+from neurocodec.tables import ONE, PASSES, RANKS, Tables
 
 UNIT = 32  # pixels; pictures are padded to multiples of it
 _FREE_PIXELS, _PIXELS_PER_BYTE = 1 << 21, 1 << 12  # bounds what a payload of a few bytes can ask for
@@ -220,7 +221,7 @@ class ScenePasses(CodedPasses):
         if found[:1] == MOVED and len(found) == 1 + LIGHT:
             tell_more(_OCTETS, POSE)
         if len(found) != _LEADS.get(found[:1]):
-            yield Told(0, NO_DIGITS, NO_DIGITS, tuple(coded), 0.0, AS_IT_IS)
+            yield Told(self.known(width, height), 0, NO_DIGITS, NO_DIGITS, tuple(coded), 0.0, AS_IT_IS)
             return
         tables = self.tables if found == OTHER else self.scene
         for one in tell(self.known(width, height), tables, code, truth):

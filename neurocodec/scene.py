@@ -7,6 +7,7 @@ on what was told alone, never on the scene.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from neurocodec.images import Picture
 from neurocodec.light import LIGHT, fit, lit
 from neurocodec.models.spatial_transformer import Localisation, refined, sample
 from neurocodec.payload import MOVED, OTHER, STILL
+from neurocodec.tables import RANKS
 from neurocodec.train.rate_distortion import RateDistortion
 
 _FINE = 1 << 13  # steps of a pose's numbers to 1
@@ -65,14 +67,11 @@ class SceneCodec(LatentCodec):
     def _cost(self, lead: bytes, latent: Tensor, picture: Picture) -> float:
         """Of the first planes: distortion and bits, as the network was trained to trade them."""
         width, height = picture.width, picture.height
-        known, bits = self.layout.known(width, height), 0.0
-        for told in self.told(lead, latent, width, height):
-            if told.plane < _WEIGHED:
-                break
-            known.tell(told)
+        bits = 0.0
+        for told in islice(self.told(lead, latent, width, height), self.layout.max_passes - RANKS * _WEIGHED):
             bits += sum(symbols.bits for symbols in told.coded)
-        z = torch.from_numpy(known.centroids()).view(1, *known.shape)
-        shown = self.synthesised(lead, z, known.depth, width, height)
+        z = torch.from_numpy(told.known.centroids()).view(1, *told.known.shape)
+        shown = self.synthesised(lead, z, told.known.depth, width, height)
         x, y = (torch.from_numpy(p.rgb)[None] for p in (picture, shown))
         return self.objective.trade(x, y, bits, _WEIGHED).item()
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from neurocodec.planes import BASE, PLANES
 from neurocodec.precision import mixed
+from neurocodec.tables import BASE, PLANES
 from neurocodec.train.rate_distortion import RateDistortion
 
 _FIRST = 2  # plane up to which everything is known when the search begins

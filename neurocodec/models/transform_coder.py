@@ -31,7 +31,7 @@ from neurocodec.models.film import FiLM
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
-from neurocodec.planes import BASE, BRIGHTEST, BUSY, CLASSES, HALF, INDICES, RANKS, UNTOLD
+from neurocodec.tables import BASE, BRIGHTEST, BUSY, CLASSES, HALF, INDICES, RANKS, UNTOLD
 
 LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit variance
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move

@@ -1,4 +1,4 @@
-"""Makes the integer tables of `planes.Tables` of a trained network's prior: trained on digits, rounded, and counted."""
+"""Makes the integer tables of `tables.Tables` of a trained network's prior: trained on digits, rounded, and counted."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurocodec.models.pyramid import GRID
 from neurocodec.models.transform_coder import BRIGHT, MIDDLE, PACE, PER_OCTAVE, Prior, logistic
-from neurocodec.planes import (
+from neurocodec.tables import (
     BASE,
     BRIGHTEST,
     CENTROID_SHIFT,
@@ -80,7 +80,7 @@ def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: i
 
 
 class Expected(nn.Module):
-    """`Tables.expected` in floating point, rounded as that is, with gradients."""
+    """`Tables.keys` in floating point, rounded as that is, with gradients."""
 
     def __init__(self, prior: Prior, tops: Tensor, maps: Tensor):
         """maps: float (R, h, w) to start from."""

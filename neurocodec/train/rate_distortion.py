@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.planes import BASE
+from neurocodec.tables import BASE
 from neurocodec.train import losses
 
 
