@@ -329,10 +329,11 @@ class TransformCoder(nn.Module):
 
     def analysis_transform(self, x: Tensor) -> Tensor:
         """Latent of pictures (N, 3, H, W) in [0, 1], H and W multiples of the stride, in units of the finest step."""
-        f = F.pixel_unshuffle(x - 0.5, self.unshuffle)
+        x = (x - 0.5).contiguous(memory_format=torch.channels_last)
+        f = F.pixel_unshuffle(x, self.unshuffle)
         for down, blocks in zip(self.down, self.down_blocks, strict=True):
             f = blocks(down(f))
-        return self._first(haar.split, self.to_latent(f) + self.analysis(F.pixel_unshuffle(x - 0.5, self.stride)))
+        return self._first(haar.split, self.to_latent(f) + self.analysis(F.pixel_unshuffle(x, self.stride)))
 
     def synthesis_transform(self, z: Tensor, depth: Tensor | float = 0.0) -> Tensor:
         """Pictures (N, 3, H, W), about [0, 1], not clipped, of latents of which all but `depth` planes, (N,), are known."""
