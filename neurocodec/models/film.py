@@ -21,5 +21,5 @@ class FiLM(nn.Module):
         """Maps (N, C, h, w), each of a latent of which all but `depth` planes, (N,), are known."""
         depth = depth.clamp(0, DEEPEST)[:, None, None]
         near = F.relu(1 - (depth - torch.arange(DEEPEST + 1, device=depth.device)[:, None]).abs())
-        gain, offset = ((PACE * near * torch.stack(list(p))).sum(1).to(f.dtype)[..., None, None] for p in (self.gain, self.offset))
-        return torch.addcmul(f + offset, f, gain)
+        gain, offset = ((PACE * near * torch.stack(list(p))).sum(1)[..., None, None] for p in (self.gain, self.offset))
+        return torch.addcmul(offset.to(f.dtype), f, (1 + gain).to(f.dtype))

@@ -343,7 +343,10 @@ class TransformCoder(nn.Module):
         def told(f: Tensor, number: int) -> Tensor:
             return f if self.film is None else self.film[number](f, depth)
 
-        f = told(self.from_latent(told(z, 3).contiguous(memory_format=torch.channels_last)), 2)
+        seen = told(z, 3).contiguous(memory_format=torch.channels_last)
+        f = self.from_latent(seen)
+        lost = seen[:, :1] - seen[:, :1].to(f.dtype)  # of brightness, which is larger than bfloat16 tells whole numbers apart
+        f = told(f + F.conv2d(lost, self.from_latent.weight[:, :1], padding=1), 2)
         for level in (2, 1):
             f = told(self.up[level - 1](self.up_blocks[level](f)), level - 1)
         y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
