@@ -22,6 +22,5 @@ class Preview(TransformCoder):
         centred: bool = False,
         pyramid: int = 0,
         halves: bool = False,
-        up_blocks: Sequence[int] = (),
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves, up_blocks)
+        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves)

@@ -253,11 +253,10 @@ class TransformCoder(nn.Module):
         centred: bool = False,
         pyramid: int = 0,
         halves: bool = False,
-        up_blocks: Sequence[int] = (),
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
-        up_blocks: how many on the way back, if not as many. block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
+        block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
         known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
         steps, which takes `centred`. Raises NeurocodecError for names that are not there, and for halves without centres.
@@ -268,15 +267,14 @@ class TransformCoder(nn.Module):
         names = (block,) * 3 if isinstance(block, str) else tuple(block)
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
-            "centred": centred, "pyramid": pyramid, "halves": halves, "up_blocks": tuple(up_blocks),
+            "centred": centred, "pyramid": pyramid, "halves": halves,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
         self.prior = Prior(torch.ones(channels), centred, pyramid, halves)
 
-        def residual(counts: Sequence[int]) -> nn.ModuleList:
-            of = zip(kinds, widths, counts, strict=True)
-            return nn.ModuleList(nn.Sequential(*(kind(width) for _ in range(count))) for kind, width, count in of)
+        def residual(level: int) -> nn.Sequential:
+            return nn.Sequential(*(kinds[level](widths[level]) for _ in range(blocks[level])))
 
         self.analysis = Pointwise(patch, channels)
         self.synthesis = Pointwise(channels, patch)
@@ -287,10 +285,10 @@ class TransformCoder(nn.Module):
                 nn.Conv2d(widths[1], widths[2], 3, stride=2, padding=1),
             )
         )
-        self.down_blocks = residual(blocks)
+        self.down_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.to_latent = Pointwise(widths[2], channels)
         self.from_latent = Conv3x3(channels, widths[2])
-        self.up_blocks = residual(up_blocks or blocks)
+        self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
         # Of the three maps, and of the latent as the convolutions and as the linear transform see it.
@@ -305,8 +303,7 @@ class TransformCoder(nn.Module):
     def reach(self) -> int | None:
         """Pixels to each side that a transform looks at, at most; a multiple of the grid. None: at all of them."""
         pixels, up = self.unshuffle, upsampler(self.config["up"]).reach
-        counts = map(max, self.config["blocks"], self.config["up_blocks"] or self.config["blocks"])
-        for level, (name, count) in enumerate(zip(self.config["block"], counts, strict=True)):
+        for level, (name, count) in enumerate(zip(self.config["block"], self.config["blocks"], strict=True)):
             places = block_named(name).reach if count else 0
             if places is None:
                 return None
