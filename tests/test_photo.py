@@ -130,3 +130,19 @@ def test_a_few_bytes_cannot_ask_for_a_huge_picture(model, stream):
 def test_effort_is_for_previews(model, photos):
     with pytest.raises(neurocodec.NeurocodecError, match="knows no effort but 1"):
         neurocodec.encode(photos[0], model=model, effort=2)
+
+
+def test_brightness_is_told_apart_in_bfloat16():
+    """Whose whole numbers have gaps from 256 on: a kernel that compares neighbours must see what differs by 1."""
+    net = Photo(channels=8, widths=(8, 8, 8), blocks=(0, 0, 0)).requires_grad_(False)
+    net.from_latent.bias.zero_()
+    net.from_latent.weight.zero_()
+    net.from_latent.weight[0, 0, 1, :2] = torch.tensor([-1.0, 1.0])
+    z = torch.zeros(1, 8, 4, 6)
+    z[:, 0], z[:, 0, :, 3] = 1000, 1001
+    seen = []
+    net.up_blocks[2].register_forward_hook(lambda module, inputs, f: seen.append(f[0, 0, :, 1:].float()))
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            net.synthesis_transform(z)
+    assert torch.equal(*seen) and torch.equal(seen[0], torch.tensor([0.0, 0, 1, -1, 0]).expand(4, 5))
