@@ -67,8 +67,8 @@ class SceneCodec(LatentCodec):
     def _cost(self, lead: bytes, latent: Tensor, picture: Picture) -> float:
         """Of the first planes: distortion and bits, as the network was trained to trade them."""
         width, height = picture.width, picture.height
-        bits = 0.0
-        for told in islice(self.told(lead, latent, width, height), self.layout.max_passes - RANKS * _WEIGHED):
+        bits, passes = 0.0, max(1, self.layout.max_passes - RANKS * _WEIGHED)
+        for told in islice(self.told(lead, latent, width, height), passes):
             bits += sum(symbols.bits for symbols in told.coded)
         z = torch.from_numpy(told.known.centroids()).view(1, *told.known.shape)
         shown = self.synthesised(lead, z, told.known.depth, width, height)
