@@ -295,7 +295,15 @@ def _codec(model: Model) -> "Codec | LatentCodec":
     if isinstance(layout, ScenePasses):
         return _scene_codec(model, model.path.stat().st_mtime_ns)
     kind = Codec if isinstance(layout, RawPasses) else LatentCodec
-    return kind(weights.network(model.path), layout)
+    return kind(_network(model), layout)
+
+
+def _network(model: Model) -> Any:
+    """As coders run it; those of thumbnails as they are, as a search takes gradients of them."""
+    from neurocodec.models.packed import packed
+
+    network = weights.network(model.path)
+    return packed(network) if getattr(network, "of_photos", False) else network
 
 
 @lru_cache(maxsize=4)
@@ -304,5 +312,5 @@ def _scene_codec(model: Model, modified: int) -> "LatentCodec":
     from neurocodec.scene import SceneCodec
 
     camera, base = model.camera, model.base
-    scene, network = images.load(decode(camera.scene)), weights.network(model.path)
-    return SceneCodec(network, model.layout, _codec(base), scene, camera.gains, base.objective, camera.localisation)
+    scene = images.load(decode(camera.scene))
+    return SceneCodec(_network(model), model.layout, _codec(base), scene, camera.gains, base.objective, camera.localisation)

@@ -260,5 +260,5 @@ def _pad(picture: Picture, unit: int = UNIT) -> Tensor:
 
     float16, which tells 8-bit samples apart and keeps the memory that a large picture takes down.
     """
-    rgb = torch.from_numpy(np.asarray(picture.rgb, np.float16))[None]
+    rgb = torch.from_numpy(picture.rgb)[None].half()
     return F.pad(rgb, (0, -picture.width % unit, 0, -picture.height % unit), mode="replicate")

@@ -22,5 +22,7 @@ class Preview(TransformCoder):
         centred: bool = False,
         pyramid: int = 0,
         halves: bool = False,
+        analysis_blocks: Sequence[int] | None = None,
+        contexts: int = 48,
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves)
+        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves, analysis_blocks, contexts)

@@ -28,6 +28,7 @@ from neurocodec.errors import NeurocodecError
 from neurocodec.models import pyramid as haar
 from neurocodec.models.blocks import block as block_named
 from neurocodec.models.film import FiLM
+from neurocodec.models.patches import shuffled, unshuffled
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
 from neurocodec.models.winograd import Conv3x3
@@ -237,6 +238,7 @@ class TransformCoder(nn.Module):
 
     linear_parts: ClassVar[tuple[str, ...]] = ("analysis", "synthesis")  # parameters that start well
     encoder_parts: ClassVar[tuple[str, ...]] = ("down", "to_latent", "analysis")  # parameters of the analysis transform
+    plain_parts: ClassVar[tuple[str, ...]] = ("prior", "synthesis", "film")  # parts that coders do not run packed
     unshuffle: int
     stride: int  # 4 * unshuffle
     finest: float
@@ -253,9 +255,12 @@ class TransformCoder(nn.Module):
         centred: bool = False,
         pyramid: int = 0,
         halves: bool = False,
+        analysis_blocks: Sequence[int] | None = None,
+        contexts: int = 48,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
+        analysis_blocks: how many in the analysis transform, if others; contexts: hidden units of the prior.
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
         known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
@@ -268,13 +273,14 @@ class TransformCoder(nn.Module):
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
             "centred": centred, "pyramid": pyramid, "halves": halves,
+            "analysis_blocks": tuple(blocks if analysis_blocks is None else analysis_blocks), "contexts": contexts,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
-        self.prior = Prior(torch.ones(channels), centred, pyramid, halves)
+        self.prior = Prior(torch.ones(channels), centred, pyramid, halves, contexts)
 
-        def residual(level: int) -> nn.Sequential:
-            return nn.Sequential(*(kinds[level](widths[level]) for _ in range(blocks[level])))
+        def residual(counts: Sequence[int]) -> nn.ModuleList:
+            return nn.ModuleList(nn.Sequential(*(kinds[i](widths[i]) for _ in range(counts[i]))) for i in range(3))
 
         self.analysis = Pointwise(patch, channels)
         self.synthesis = Pointwise(channels, patch)
@@ -285,10 +291,10 @@ class TransformCoder(nn.Module):
                 nn.Conv2d(widths[1], widths[2], 3, stride=2, padding=1),
             )
         )
-        self.down_blocks = nn.ModuleList(residual(level) for level in range(3))
+        self.down_blocks = residual(self.config["analysis_blocks"])
         self.to_latent = Pointwise(widths[2], channels)
         self.from_latent = Conv3x3(channels, widths[2])
-        self.up_blocks = nn.ModuleList(residual(level) for level in range(3))
+        self.up_blocks = residual(blocks)
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
         # Of the three maps, and of the latent as the convolutions and as the linear transform see it.
@@ -303,7 +309,8 @@ class TransformCoder(nn.Module):
     def reach(self) -> int | None:
         """Pixels to each side that a transform looks at, at most; a multiple of the grid. None: at all of them."""
         pixels, up = self.unshuffle, upsampler(self.config["up"]).reach
-        for level, (name, count) in enumerate(zip(self.config["block"], self.config["blocks"], strict=True)):
+        counts = map(max, self.config["blocks"], self.config["analysis_blocks"])
+        for level, (name, count) in enumerate(zip(self.config["block"], counts, strict=True)):
             places = block_named(name).reach if count else 0
             if places is None:
                 return None
@@ -329,11 +336,11 @@ class TransformCoder(nn.Module):
 
     def analysis_transform(self, x: Tensor) -> Tensor:
         """Latent of pictures (N, 3, H, W) in [0, 1], H and W multiples of the stride, in units of the finest step."""
-        x = (x - 0.5).contiguous(memory_format=torch.channels_last)
-        f = F.pixel_unshuffle(x, self.unshuffle)
+        x = x - 0.5
+        f = unshuffled(x, self.unshuffle)
         for down, blocks in zip(self.down, self.down_blocks, strict=True):
             f = blocks(down(f))
-        return self._first(haar.split, self.to_latent(f) + self.analysis(F.pixel_unshuffle(x, self.stride)))
+        return self._first(haar.split, self.to_latent(f) + self.analysis(unshuffled(x, self.stride)))
 
     def synthesis_transform(self, z: Tensor, depth: Tensor | float = 0.0) -> Tensor:
         """Pictures (N, 3, H, W), about [0, 1], not clipped, of latents of which all but `depth` planes, (N,), are known."""
@@ -349,9 +356,9 @@ class TransformCoder(nn.Module):
         f = told(f + F.conv2d(lost, self.from_latent.weight[:, :1], padding=1), 2)
         for level in (2, 1):
             f = told(self.up[level - 1](self.up_blocks[level](f)), level - 1)
-        y = F.pixel_shuffle(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
+        y = shuffled(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
         with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):  # in bfloat16, coarser than a picture's levels
-            return y + F.pixel_shuffle(self.synthesis(told(z.float(), 4)), self.stride) + 0.5
+            return shuffled(self.synthesis(told(z.float(), 4)), self.stride).add_(y).add_(0.5)
 
     def _first(self, transform: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
         """The latent, its leading channels transformed."""

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from neurocodec.models.pointwise import Pointwise
 
+SLOPE = 0.1  # of the activations, below 0
+
 
 class Bottleneck(nn.Module):
     """x + wide(conv(narrow(x))), 1x1, 3x3, 1x1, with activations before each. Cost: 3.25 C^2."""
@@ -21,6 +23,6 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.wide.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.narrow(F.leaky_relu(x, 0.1))
-        y = self.conv(F.leaky_relu(y, 0.1, inplace=True))
-        return x + self.wide(F.leaky_relu(y, 0.1, inplace=True))
+        y = self.narrow(F.leaky_relu(x, SLOPE))
+        y = self.conv(F.leaky_relu(y, SLOPE, inplace=True))
+        return x + self.wide(F.leaky_relu(y, SLOPE, inplace=True))
