@@ -41,7 +41,9 @@ class LatentNetwork(Protocol):
 
     stride: int
     grid: int  # pixels, each way, at whose multiples strips begin; a multiple of the stride
-    reach: int | None  # pixels to each side that a transform looks at, at most; a multiple of the grid. None: all of them
+    # Pixels to each side that a transform looks at, at most; multiples of the grid. None: all of them.
+    analysis_reach: int | None
+    synthesis_reach: int | None
     of_photos: bool  # or else of thumbnails
 
     def analysis_transform(self, x: Tensor) -> Tensor: ...
@@ -197,7 +199,7 @@ class LatentCodec:
     def synthesised(self, lead: bytes, z: Tensor, depth: float, width: int, height: int) -> Picture:
         """The picture of what is known of a latent (1, C, h, w), which is all but `depth` planes."""
         y = torch.empty(1, 3, *(n * self.network.stride for n in z.shape[2:]))
-        self._sweep(lambda z: self.network.synthesis_transform(z, depth), z, y)
+        self._sweep(lambda z: self.network.synthesis_transform(z, depth), self.network.synthesis_reach, z, y)
         return Picture(y[0, :, :height, :width].clamp_(0, 1).numpy())
 
     def told(self, lead: bytes, latent: Tensor, width: int, height: int) -> Iterator[Told]:
@@ -214,7 +216,7 @@ class LatentCodec:
         x = _pad(picture, self.network.stride)
         rows, columns = (n // self.network.stride for n in x.shape[2:])
         latent = torch.empty(1, len(self.layout.tables.tops), rows, columns)
-        self._sweep(self.network.analysis_transform, x, latent)
+        self._sweep(self.network.analysis_transform, self.network.analysis_reach, x, latent)
         return latent
 
     def _shown(self, passes: Iterable[Told], width: int, height: int) -> Iterator[Pass]:
@@ -231,11 +233,11 @@ class LatentCodec:
         return torch.from_numpy(self.layout.known(1, 1).largest)
 
     @torch.no_grad()
-    def _sweep(self, transform: Callable[[Tensor], Tensor], whole: Tensor, out: Tensor) -> None:
+    def _sweep(self, transform: Callable[[Tensor], Tensor], reach: int | None, whole: Tensor, out: Tensor) -> None:
         """out <- transform(whole), strip by strip; both show the same picture, at 1 or 1/stride of its size."""
         height, width = (max(t.shape[i] for t in (whole, out)) for i in (2, 3))
-        reach = height if self.network.reach is None else self.network.reach
-        strip = max(reach, 2 * STRIP_PIXELS // width // self.network.grid * self.network.grid)
+        reach = height if reach is None else reach
+        strip = max(reach, 3 * STRIP_PIXELS // width // self.network.grid * self.network.grid)
         for top in range(0, height, strip):
             bottom = min(top + strip, height)
             above, below = max(0, top - reach), min(bottom + reach, height)

@@ -106,8 +106,8 @@ class Known:
 
     def digits(self, z: np.ndarray, plane: int, elements: np.ndarray) -> np.ndarray:
         """The digits of a plane of some elements of a latent z, int32 (count,), of which the planes before are known."""
-        step = BASE**plane
-        return ((z - self.value + (step // 2 + step)) // step).astype(np.uint8).take(elements)
+        left, half = z - self.value, BASE**plane // 2
+        return ((left >= -half).view(np.uint8) + (left > half).view(np.uint8)).take(elements)
 
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""

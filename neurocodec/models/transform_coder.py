@@ -306,15 +306,24 @@ class TransformCoder(nn.Module):
         return self.stride * (haar.GRID if self.config["pyramid"] else 1)
 
     @property
-    def reach(self) -> int | None:
-        """Pixels to each side that a transform looks at, at most; a multiple of the grid. None: at all of them."""
-        pixels, up = self.unshuffle, upsampler(self.config["up"]).reach
-        counts = map(max, self.config["blocks"], self.config["analysis_blocks"])
-        for level, (name, count) in enumerate(zip(self.config["block"], counts, strict=True)):
+    def analysis_reach(self) -> int | None:
+        """Pixels to each side that the analysis transform looks at, at most; a multiple of the grid. None: at all of them."""
+        return self._reach(self.config["analysis_blocks"], [1, 1, 2])  # convolutions to each map, in places of the map before
+
+    @property
+    def synthesis_reach(self) -> int | None:
+        """The same of the synthesis transform."""
+        up = upsampler(self.config["up"]).reach
+        return self._reach(self.config["blocks"], [1, 2 * up, 4 * (up + 1)])
+
+    def _reach(self, blocks: Sequence[int], between: Sequence[int]) -> int | None:
+        """between: of the convolutions around the blocks of each map, in places of the largest."""
+        pixels = 0
+        for level, (name, count) in enumerate(zip(self.config["block"], blocks, strict=True)):
             places = block_named(name).reach if count else 0
             if places is None:
                 return None
-            pixels += 2**level * self.unshuffle * (1 + count * places + (up if level else 0))
+            pixels += self.unshuffle * (between[level] + 2**level * count * places)
         return -(-pixels // self.grid) * self.grid
 
     @classmethod
