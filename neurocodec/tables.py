@@ -5,16 +5,16 @@ element and from the magnitude that a small network of integers expects it to ha
 expected to be. Where much is expected, a digit may be told in two steps, the second in a later pass: whether it is the one that is
 set apart, and which of the other two it is if it is not; the first of these does more for its bits.
 
-All arithmetic is that of integers, exact in any order of summation: products of float32 matrices stay below 2^24. Nothing
-here imports torch.
+All arithmetic is that of integers, exact in any order of summation: products of float32 matrices, of numbers of 8 bits, stay below
+2^24. Nothing here imports torch.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 BASE, PLANES, RANKS = 3, 7, 6
 PASSES = PLANES * RANKS
@@ -176,20 +176,20 @@ class Tables:
         """
         channels, height, width = value.shape
         mine = self.channels(plane)
-        value = np.add(_of(value.reshape(channels, -1), mine), LARGEST, dtype=np.intp)
+        value = _of(value.reshape(channels, -1), mine).astype(np.intp)
+        value += LARGEST
         begun = np.flatnonzero((value != LARGEST).any(1))  # of others nothing but 0 is known
         across, level, around, nearby, told, base = self._divided
         of_units, of_channels = self._biases(height, width)
-        with _libraries().limit(limits=1, user_api="blas"):  # idle threads of theirs would hold up those of torch
-            sums = across[:, mine[begun]] @ _features(plane).take(_of(value, begun))
-            sums += level[plane][:, None] + of_units
-            here = _whole(sums, BRIGHTEST)
-            padded = np.zeros((len(here), height + 2, width + 2), np.float32)
-            padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
-            places = np.stack([padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)])
-            sums = around @ places.reshape(-1, height * width)
-            sums += nearby
-            sums = _of(told, mine) @ np.concatenate([here, _whole(sums, BRIGHTEST)])
+        sums = _product(across[:, mine[begun]], _features(plane).take(_of(value, begun)))
+        sums += level[plane][:, None] + of_units
+        here = _whole(sums, BRIGHTEST)
+        padded = np.zeros((len(here), height + 2, width + 2), np.float32)
+        padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
+        places = np.stack([padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)])
+        sums = _product(around, places.reshape(-1, height * width))
+        sums += nearby
+        sums = _product(_of(told, mine), np.concatenate([here, _whole(sums, BRIGHTEST)]))
         sums += base[plane, mine][:, None]
         first = mine[mine < len(of_channels)]
         sums[: len(first)] += of_channels[first]
@@ -224,9 +224,13 @@ def _of(rows: np.ndarray, channels: np.ndarray) -> np.ndarray:
     return rows[: len(channels)] if len(channels) and channels[-1] == len(channels) - 1 else rows[channels]
 
 
-@lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of float32 matrices; by torch where it is there anyway: NumPy's library has threads of its own, which would hold up torch's."""
+    product = np.empty((len(a), b.shape[1]), np.float32)
+    if torch := sys.modules.get("torch"):
+        torch.mm(*map(torch.from_numpy, (a, b)), out=torch.from_numpy(product))  # with `out`, never in mixed precision
+        return product
+    return np.matmul(a, b, out=product)
 
 
 def _whole(quotients: np.ndarray, most: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Planes of digits and their range coding: inverse, cut anywhere, and never out of step."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -214,6 +215,28 @@ def test_sums_stay_exact(model):
     ):
         largest = np.abs(matrix).sum(1) * brightest + np.abs(bias)
         assert (matrix == matrix.round()).all() and (bias == bias.round()).all() and largest.max() < 1 << 24
+        assert np.abs(matrix).max() <= 1 << 8 and brightest <= 1 << 8  # what bfloat16 holds
+
+
+@pytest.mark.parametrize("model", [m.name for m in weights.shipped() if isinstance(m.architecture.layout, CodedPasses)])
+def test_magnitudes_are_expected_alike_with_torch_and_without(model, monkeypatch):
+    """And whatever precision torch may multiply in."""
+    tables = weights.find(model).layout.tables
+    channels = len(tables.tops)
+    value = (
+        np.random.default_rng(0).laplace(0, 60 / np.arange(1, channels + 1)[:, None, None], (channels, 9, 7)).astype(np.int32)
+    )
+    planes = range(max(tables.tops))
+    found = [tables.keys(value, plane) for plane in planes]
+    torch.set_float32_matmul_precision("medium")
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = [tables.keys(value, plane) for plane in planes]
+    torch.set_float32_matmul_precision("highest")
+    monkeypatch.delitem(sys.modules, "torch")
+    alone = [tables.keys(value, plane) for plane in planes]
+    assert len(set(found[0].tolist())) > 4
+    for one, other, third in zip(found, mixed, alone, strict=True):
+        assert np.array_equal(one, other) and np.array_equal(one, third)
 
 
 @pytest.mark.parametrize("maps, pyramid", [(0, 0), (2, 0), (0, 2), (2, CHANNELS)])

@@ -17,6 +17,7 @@ from neurocodec.models.upsampling import DepthToSpace
 from neurocodec.precision import has_bfloat16
 
 _PLACES = 32, 48  # of a map for which weights are laid out; others go as well
+_ONCE = (1, 1), (1, 1), 1  # stride, dilation, groups
 
 
 @lru_cache(maxsize=8)
@@ -49,9 +50,10 @@ class _Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         narrow, conv, wide = self._layers
-        y = _convolution(F.leaky_relu(x, SLOPE), *narrow, (0, 0), *_ONCE, "leaky_relu", [SLOPE], "")
-        y = _convolution(y, *conv, (1, 1), *_ONCE, "leaky_relu", [SLOPE], "")
-        return _convolution_onto(x, y, *wide, (0, 0), *_ONCE, "add", 1.0, None, [], None)
+        run = torch.ops.mkldnn._convolution_pointwise
+        y = run(F.leaky_relu(x, SLOPE), *narrow, (0, 0), *_ONCE, "leaky_relu", [SLOPE], "")
+        y = run(y, *conv, (1, 1), *_ONCE, "leaky_relu", [SLOPE], "")
+        return torch.ops.mkldnn._convolution_pointwise_.binary(x, y, *wide, (0, 0), *_ONCE, "add", 1.0, None, [], None)
 
 
 class _DepthToSpace(nn.Module):
@@ -68,11 +70,6 @@ class _DepthToSpace(nn.Module):
         y = F.conv2d(x, self._weight[:, :, None, None], self._bias).permute(0, 2, 3, 1)
         places = y.reshape(n, height, width, 2, 2, outputs).transpose(2, 3)
         return places.reshape(n, 2 * height, 2 * width, outputs).permute(0, 3, 1, 2)
-
-
-_ONCE = (1, 1), (1, 1), 1  # stride, dilation, groups
-_convolution = torch.ops.mkldnn._convolution_pointwise
-_convolution_onto = torch.ops.mkldnn._convolution_pointwise_.binary
 
 
 def _laid_out(layer: nn.Module) -> Tensor:
