@@ -14,7 +14,9 @@ from PIL import Image
 
 import neurocodec
 from neurocodec.cli import main
+from neurocodec.errors import NeurocodecError
 from neurocodec.models.conv_lstm import ConvLSTM
+from neurocodec.models.photo import Photo
 from neurocodec.models.preview import Preview
 from neurocodec.train import data, losses
 from neurocodec.train.grow import grow
@@ -163,6 +165,12 @@ def test_muon_steps_by_a_nearly_orthogonal_matrix():
     for shape in ((6, 9), (20, 4)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
         assert 0.6 < values.min() and values.max() < 1.3
+
+
+@pytest.mark.parametrize("change", [{"channels": 12}, {"contexts": 32}])
+def test_a_network_that_grows_keeps_what_its_tables_are_made_of(change):
+    with pytest.raises(NeurocodecError, match="larger keeps"):
+        grow(net := Photo(16, (8, 8, 8), (1, 1, 1)), net.config | change, [])
 
 
 def test_a_network_that_grows_computes_what_it_did():
