@@ -176,18 +176,16 @@ class Tables:
         """
         channels, height, width = value.shape
         mine = self.channels(plane)
-        value = _of(value.reshape(channels, -1), mine).astype(np.intp)
-        value += LARGEST
-        begun = np.flatnonzero((value != LARGEST).any(1))  # of others nothing but 0 is known
+        value = _of(value.reshape(channels, -1), mine)
+        begun = np.flatnonzero(value.any(1))  # of others nothing but 0 is known
+        known = _of(value, begun).astype(np.intp)
+        known += LARGEST
         across, level, around, nearby, told, base = self._divided
         of_units, of_channels = self._biases(height, width)
-        sums = _product(across[:, mine[begun]], _features(plane).take(_of(value, begun)))
+        sums = _product(across[:, mine[begun]], _features(plane).take(known))
         sums += level[plane][:, None] + of_units
         here = _whole(sums, BRIGHTEST)
-        padded = np.zeros((len(here), height + 2, width + 2), np.float32)
-        padded[:, 1:-1, 1:-1] = here.reshape(-1, height, width)
-        places = np.stack([padded[:, i // 3 : i // 3 + height, i % 3 : i % 3 + width] for i in range(9)])
-        sums = _product(around, places.reshape(-1, height * width))
+        sums = _around(around, here.reshape(-1, height, width))
         sums += nearby
         sums = _product(_of(told, mine), np.concatenate([here, _whole(sums, BRIGHTEST)]))
         sums += base[plane, mine][:, None]
@@ -195,7 +193,7 @@ class Tables:
         sums[: len(first)] += of_channels[first]
         keys = np.clip(sums, 0, INDICES - 1, out=sums).astype(np.uint16)
         keys *= CLASSES
-        keys += _kinds(plane).take(value)
+        keys[begun] += _kinds(plane).take(known)
         return keys.ravel()
 
     @cached_property
@@ -231,6 +229,18 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         torch.mm(*map(torch.from_numpy, (a, b)), out=torch.from_numpy(product))  # with `out`, never in mixed precision
         return product
     return np.matmul(a, b, out=product)
+
+
+def _around(kernels: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """3x3 convolution, (D, places), of maps (C, rows, columns), by kernels (D, 9 C), whose neighbourhood runs slowest."""
+    channels, height, width = maps.shape
+    beside = np.zeros(
+        (3, channels, height + 2, width), np.float32
+    )  # the left, the place, the right; a row of 0 above and below
+    beside[0, :, 1:-1, 1:], beside[1, :, 1:-1], beside[2, :, 1:-1, :-1] = maps[:, :, :-1], maps, maps[:, :, 1:]
+    beside = beside.reshape(3 * channels, -1)
+    rows = (beside[:, i * width : (i + height) * width] for i in range(3))
+    return sum(_product(kernel, row) for kernel, row in zip(np.split(kernels, 3, axis=1), rows, strict=True))
 
 
 def _whole(quotients: np.ndarray, most: int) -> np.ndarray:
