@@ -234,9 +234,8 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _around(kernels: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """3x3 convolution, (D, places), of maps (C, rows, columns), by kernels (D, 9 C), whose neighbourhood runs slowest."""
     channels, height, width = maps.shape
-    beside = np.zeros(
-        (3, channels, height + 2, width), np.float32
-    )  # the left, the place, the right; a row of 0 above and below
+    # The left of each place, itself, the right; a row of 0 above and below.
+    beside = np.zeros((3, channels, height + 2, width), np.float32)
     beside[0, :, 1:-1, 1:], beside[1, :, 1:-1], beside[2, :, 1:-1, :-1] = maps[:, :, :-1], maps, maps[:, :, 1:]
     beside = beside.reshape(3 * channels, -1)
     rows = (beside[:, i * width : (i + height) * width] for i in range(3))

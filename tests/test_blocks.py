@@ -103,7 +103,8 @@ def test_codecs_are_built_of_any_block(name):
         y = net.synthesis_transform(net.analysis_transform(x))
         assert y.shape == x.shape
         assert type(net)(**net.config).load_state_dict(net.state_dict())
-        assert (net.reach is None) == (BLOCKS[name].reach is None)
+        for reach in (net.analysis_reach, net.synthesis_reach):
+            assert (reach is None) == (BLOCKS[name].reach is None)
         y.square().sum().backward()
         assert all(p.grad is not None for n, p in net.named_parameters() if not n.startswith("prior"))
     for net in (
