@@ -45,7 +45,6 @@ class Digits(NamedTuple):
     digits: np.ndarray
 
 
-_CHANGES = np.array([-1, 0, 1, 0, 0], np.int32)  # steps, by digits, UNTOLD and HALF
 NO_DIGITS = Digits(*(np.empty(0, kind) for kind in (np.int32, np.uint16, np.uint8)))
 
 
@@ -113,9 +112,8 @@ class Known:
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""
         for elements, _, digits in (told.late, told.here):
-            change = _CHANGES.take(digits)
-            changed = np.flatnonzero(change)
-            self.value[elements[changed]] += change[changed] * BASE**told.plane
+            changed = np.flatnonzero((digits == 0) | (digits == 2))
+            self.value[elements[changed]] += (digits[changed].astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
         if self._passes and self._passes[-1].plane != told.plane:
             self._passes = []
