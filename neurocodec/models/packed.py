@@ -22,7 +22,7 @@ _ONCE = (1, 1), (1, 1), 1  # stride, dilation, groups
 
 @lru_cache(maxsize=8)
 def packed(network: Any) -> Any:
-    """A network of the same function up to rounding, without gradients; its `plain_parts` stay as they are."""
+    """A network of the same function up to rounding, without gradients; its `plain_parts` stay in float32."""
     copy = deepcopy(network)
     kind = torch.bfloat16 if has_bfloat16() else torch.float32
     for name, part in copy.named_children():

@@ -308,7 +308,7 @@ class TransformCoder(nn.Module):
     @property
     def analysis_reach(self) -> int | None:
         """Pixels to each side that the analysis transform looks at, at most; a multiple of the grid. None: at all of them."""
-        return self._reach(self.config["analysis_blocks"], [1, 1, 2])  # convolutions to each map, in places of the map before
+        return self._reach(self.config["analysis_blocks"], [1, 1, 2])
 
     @property
     def synthesis_reach(self) -> int | None:
