@@ -18,6 +18,7 @@ from neurocodec.errors import NeurocodecError
 from neurocodec.models.conv_lstm import ConvLSTM
 from neurocodec.models.photo import Photo
 from neurocodec.models.preview import Preview
+from neurocodec.tables import PLANES
 from neurocodec.train import data, losses
 from neurocodec.train.grow import grow
 from neurocodec.train.muon import orthogonal
@@ -275,6 +276,34 @@ def test_what_colours_of_places_weigh():
     more = lambda y: (weighed.trade(x, y, 0.0, 0) - plain.trade(x, y, 0.0, 0)).item()
     assert more(x + tint) == pytest.approx(30 * (tint**2).mean().item(), rel=1e-3)
     assert more(x + texture) < 1e-3 * 30 * 0.02**2
+
+
+def test_the_squared_error_weighs_less_of_what_is_not_known():
+    """By 3^keen for every plane: `mse` is what it weighs where all is known."""
+    x = torch.full((3, 3, 32, 32), 0.5)
+    depth, error = torch.tensor([0.0, 1.0, 2.5]), 0.1
+    weighed = [RateDistortion(mse=m, keen=0.85).trade(x, x + error, 0.0, depth) for m in (50.0, 0.0)]
+    assert (weighed[0] - weighed[1]).tolist() == pytest.approx((50 * 3 ** (-0.85 * depth) * error**2).tolist(), rel=1e-3)
+
+
+def test_some_pictures_are_known_less_than_others_at_most(monkeypatch):
+    """`beyond` is their share; depths of all others stay within their range."""
+    depths = []
+
+    def coded(self, net, z, depth, noise):
+        depths.extend(depth.tolist())
+        return z, torch.zeros(len(z))
+
+    monkeypatch.setattr(RateDistortion, "coded", coded)
+    net = type("Net", (), {"stride": 4, "analysis_transform": staticmethod(lambda x: x)})
+    x, rng = torch.rand(200, 3, 32, 32), np.random.default_rng(0)
+    for beyond in (0.0, 0.1):
+        depths.clear()
+        for _ in range(10):
+            RateDistortion(shallowest=0.3, deepest=3.7, beyond=beyond, shorter=0.0).loss(net, x, 0.5, rng)
+        d = np.array(depths)
+        assert d.min() >= 0.3 and d.max() <= PLANES
+        assert (d > 3.7).mean() == pytest.approx(beyond, abs=0.02)
 
 
 def test_half_of_the_windows_teach_the_same(photos):

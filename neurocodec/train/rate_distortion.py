@@ -8,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurocodec.tables import BASE
+from neurocodec.tables import BASE, PLANES
 from neurocodec.train import losses
 
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """Loss = 1 - similarity + mse * MSE + means * MSE' + lagrangian * 3^(power * depth) * bits, where all but `depth` planes are known.
+    """Loss = 1 - similarity + mse * 3^(-keen * depth) * MSE + means * MSE' + lagrangian * 3^(power * depth) * bits, where all but
+    `depth` planes are known.
 
     Similarity is SSIM, or in part MS-SSIM; MSE' is that of means of 8x8 pixels, colours of places, which similarity hardly
     sees; bits are those of 1,024 pixels; planes are known in whole or in part.
@@ -24,11 +25,13 @@ class RateDistortion:
     learned: ClassVar[None] = None  # beside the codec
     shallowest: float = 0.0  # planes that are not known of a picture, at least: above 0, high rates are given up for low ones
     deepest: float = 2.4  # and at most; about 20 bytes of a thumbnail
+    beyond: float = 0.0  # share of pictures of which even less is known, down to nothing
     lagrangian: float = 6e-5
     power: float = 1.2
     balance: float = 0.0  # a picture counts 3^(-balance * depth); at 0.6 planes of photos matter alike
     multiscale: float = 0.0  # share of MS-SSIM in similarity
-    mse: float = 5.0  # what the squared error weighs
+    mse: float = 5.0  # what the squared error weighs of pictures of which all is known
+    keen: float = 0.0  # above 0, of others it weighs less
     means: float = 0.0  # what the squared error of means of 8x8 pixels weighs
     shorter: float = 0.25  # share of steps whose pictures are narrower or lower than 32 pixels
 
@@ -41,7 +44,10 @@ class RateDistortion:
         x = x[:, :, :height, :width]
         # One depth in each of so many equal ranges: batches differ less than with independent ones.
         share = (rng.permutation(len(x)) + rng.random(len(x))) / len(x)
-        depth = torch.from_numpy(self.shallowest + (self.deepest - self.shallowest) * share).float().to(x.device)
+        depth = self.shallowest + (self.deepest - self.shallowest) * share
+        if self.beyond:
+            depth = np.where(rng.random(len(x)) < self.beyond, rng.uniform(self.deepest, PLANES, len(x)), depth)
+        depth = torch.from_numpy(depth).float().to(x.device)
         z = net.analysis_transform(pad(x, net.stride)).float()
         y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
         costs = self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth, *labels)
@@ -79,7 +85,7 @@ class RateDistortion:
         else:
             similarity = losses.ssim_each(x, y)
         error = y - x
-        squared = self.mse * (error**2).mean((1, 2, 3))
+        squared = self.mse * BASE ** (-self.keen * depth) * (error**2).mean((1, 2, 3))
         if self.means:
             squared = squared + self.means * (F.avg_pool2d(error, 8, ceil_mode=True) ** 2).mean((1, 2, 3))
         weight = self.lagrangian * BASE ** (self.power * depth)
