@@ -132,7 +132,11 @@ def encode(
                 if metrics.ssim(np.asarray(target), np.asarray(shown)) >= ssim:
                     return
 
-    return container(layout.pack(codes(), width, height, room))
+    payload = layout.pack(codes(), width, height, room)
+    if len(payload) < (least := layout.least(width, height)):  # no decoder takes so few: the first bytes of more passes instead
+        passes, target = layout.max_passes, None
+        payload = layout.pack(codes(), width, height, least)
+    return container(payload)
 
 
 def prepare(image: images.Source, model: str | os.PathLike | None, fit: int | None) -> tuple[images.Picture, Model]:

@@ -52,12 +52,15 @@ def unpack(payload: bytes, tell: Tell) -> Iterator[Told]:
     return (told for told, _ in _passes(payload, tell))
 
 
-def cut(payload: bytes, passes: int, tell: Tell) -> bytes:
-    """The least of a payload in which its first passes are certain; all of it if it holds no more. Raises StreamError."""
+def cut(payload: bytes, passes: int, tell: Tell, least: int = 1) -> bytes:
+    """The first bytes of a payload, at least so many, in which its first passes are certain; all of it if it holds no more.
+
+    Raises StreamError.
+    """
     decoding = _Decoding(payload)
     for _ in islice(tell(decoding), passes):
         pass
-    length = max(1, int(decoding.coded.bits / 8))
+    length = max(least, int(decoding.coded.bits / 8))
     while length < len(payload) and not decoding.coded.by(payload[:length]):
         length += 1
     return payload[:length]

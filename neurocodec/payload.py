@@ -164,8 +164,8 @@ class CodedPasses:
         return entropy.sizes(payload, self._tell(width, height))
 
     def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
-        """The least of the payload that holds its first passes."""
-        return entropy.cut(payload, passes, self._tell(width, height))
+        """The least of the payload that holds its first passes and that is decoded."""
+        return entropy.cut(payload, passes, self._tell(width, height), self.least(width, height))
 
     def unpack(self, payload: bytes, width: int, height: int) -> Iterator[Told]:
         """Passes, of the last one the digits that are certain.

@@ -102,6 +102,18 @@ def test_budgets_are_exact_and_truncation_equals_encoding_less(model, photos, st
     assert neurocodec.encode(photos[0], model=model, ssim=target) == neurocodec.encode(photos[0], model=model, passes=20)
 
 
+@pytest.mark.parametrize("asked", [{"passes": 1}, {"passes": 4}, {"ssim": 0.01}], ids=str)
+@pytest.mark.parametrize("shape", [(64, 96, 3), (1600, 1400, 3)], ids=str)
+def test_whatever_is_asked_for_is_decoded(shape, asked):
+    """The first passes may tell nothing of a grey picture; a few bytes of a large one are decoded by nobody."""
+    grey = np.full(shape, 128, np.uint8)
+    stream = neurocodec.encode(grey, model="photo", **asked)
+    assert np.asarray(neurocodec.decode(stream)).shape == shape
+    whole = neurocodec.encode(grey, model="photo", bytes=200)
+    for passes in (1, 4):
+        assert np.asarray(neurocodec.decode(neurocodec.truncate(whole, passes=passes))).shape == shape
+
+
 def test_the_same_digits_with_any_number_of_threads(model, photos, stream):
     before = torch.get_num_threads()
     try:
