@@ -27,5 +27,8 @@ class Photo(TransformCoder):
         halves: bool = False,
         analysis_blocks: Sequence[int] | None = None,
         contexts: int = 48,
+        film_planes: int = 4,
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves, analysis_blocks, contexts)
+        super().__init__(
+            channels, widths, blocks, block, up, film, centred, pyramid, halves, analysis_blocks, contexts, film_planes
+        )
