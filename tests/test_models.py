@@ -209,7 +209,7 @@ def test_training_losses_are_the_published_measures(photos):
 
 def test_film_has_gains_and_offsets_by_depth():
     """Linear between whole numbers of planes, the last for all beyond, and of each picture its own."""
-    film, f = FiLM(2, 4), torch.full((5, 2, 3, 4), 2.0)
+    film, f = FiLM(2), torch.full((5, 2, 3, 4), 2.0)
     depth = torch.tensor([0.0, 1.0, 1.5, 4.0, 7.0])
     torch.testing.assert_close(film(f, depth), f)
     with torch.no_grad():

@@ -189,22 +189,6 @@ def test_a_network_that_grows_computes_what_it_did():
     assert larger.to_pixels.weight.grad[:, 8:].abs().min() > 0
 
 
-def test_depths_that_are_told_apart_begin_as_the_last_that_was():
-    torch.manual_seed(0)
-    with torch.no_grad():
-        net = Preview(12, (8, 8, 16), film=True)
-        for p in net.parameters():
-            p.add_(0.01 * torch.randn_like(p))
-        larger = grow(net, net.config | {"film_planes": 7}, [])
-        z, depth = torch.randn(3, 12, 4, 4), torch.tensor([2.5, 4.5, 7.0])
-        shown = larger.synthesis_transform(z, depth)
-        torch.testing.assert_close(shown, net.synthesis_transform(z, depth))
-        larger.film[0].gain[6].add_(1)
-        assert [bool(same) for same in (larger.synthesis_transform(z, depth) == shown).flatten(1).all(1)] == [True, True, True]
-        larger.film[0].gain[7].add_(1)
-        assert [bool(same) for same in (larger.synthesis_transform(z, depth) == shown).flatten(1).all(1)] == [True, True, False]
-
-
 def test_a_latent_that_becomes_a_pyramid_says_the_same_in_fewer_bits(photos):
     torch.manual_seed(0)
     x = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2) / 255

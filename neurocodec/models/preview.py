@@ -24,8 +24,5 @@ class Preview(TransformCoder):
         halves: bool = False,
         analysis_blocks: Sequence[int] | None = None,
         contexts: int = 48,
-        film_planes: int = 4,
     ):
-        super().__init__(
-            channels, widths, blocks, block, up, film, centred, pyramid, halves, analysis_blocks, contexts, film_planes
-        )
+        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves, analysis_blocks, contexts)

@@ -257,15 +257,14 @@ class TransformCoder(nn.Module):
         halves: bool = False,
         analysis_blocks: Sequence[int] | None = None,
         contexts: int = 48,
-        film_planes: int = 4,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
         analysis_blocks: how many in the analysis transform, if others; contexts: hidden units of the prior.
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
-        told how many planes are not known, film_planes: up to how many; centred: whether it is shown elements where they are
-        expected, or in the middle of what is known of them; pyramid: how many leading channels are told as a pyramid; halves: whether
-        digits that do much are told in two steps, which takes `centred`. Raises NeurocodecError for names that are not there, and for halves without centres.
+        told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
+        known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
+        steps, which takes `centred`. Raises NeurocodecError for names that are not there, and for halves without centres.
         """
         super().__init__()
         if halves and not centred:
@@ -275,7 +274,6 @@ class TransformCoder(nn.Module):
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
             "centred": centred, "pyramid": pyramid, "halves": halves,
             "analysis_blocks": tuple(blocks if analysis_blocks is None else analysis_blocks), "contexts": contexts,
-            "film_planes": film_planes,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
@@ -300,7 +298,7 @@ class TransformCoder(nn.Module):
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
         # Of the three maps, and of the latent as the convolutions and as the linear transform see it.
-        self.film = nn.ModuleList(FiLM(count, film_planes) for count in (*widths, channels, channels)) if film else None
+        self.film = nn.ModuleList(FiLM(count) for count in (*widths, channels, channels)) if film else None
 
     @property
     def grid(self) -> int:

@@ -13,7 +13,7 @@ from neurocodec.models.transform_coder import LOGISTIC, PACE, TransformCoder
 
 @torch.no_grad()
 def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.Module:
-    """A network of the same kind with wider maps, more blocks, more latent channels, a pyramid of some, or more depths told apart.
+    """A network of the same kind with wider maps, more blocks, more latent channels or a pyramid of some.
 
     What is new in convolutions sees everything and, until it is trained, nothing that was there sees it; blocks must start as
     identities. New channels add what of `pictures`, float32 (N, 3, H, W) in [0, 1], the rest leaves out even when its latent is
@@ -34,11 +34,6 @@ def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.M
             if tensor.ndim > 1:
                 tensor[: len(old)] = 0
             tensor[tuple(slice(n) for n in old.shape)] = old
-    if net.film and larger.film:
-        for old, new in zip(net.film, larger.film, strict=True):
-            for before, parts in ((old.gain, new.gain), (old.offset, new.offset)):
-                for part in parts[len(before) :]:
-                    part.copy_(before[-1])
     if larger.config["pyramid"] and not net.config["pyramid"]:
         _distribute_by_phase(larger, net, pictures[-1 if net.of_photos else 0])
     if larger.config["channels"] > channels:
