@@ -71,8 +71,9 @@ def encode(
     """Encode a picture (path, bytes, binary file, PIL image or uint8 array) to a stream.
 
     model: by default `preview` where both sides are at most 64 pixels, else `photo`.
-    At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. By
-    default 64 bytes for `preview`, 0.5 bpp for `photo`, 8 or 16 passes for the others.
+    At most one of: passes; bytes or bpp, hard limits on the whole stream; ssim, reached at the first pass that does. Where these
+    passes are fewer bytes than a decoder takes (1; more above two megapixels), it is so many of more passes. By default
+    64 bytes for `preview`, 0.5 bpp for `photo`, 8 or 16 passes for the others.
     fit scales the picture down to a long side of that many pixels; `preview` does so to 32 where a side is above 64.
     effort, 1 to 9: above 1, `preview` and its variants search for better bits, twice as long at each level: the best that so
     many bytes can be, or, asked for passes or ssim, for every length of the stream.
