@@ -2,8 +2,8 @@
 
 python benchmarks/prefixes.py data/kodak --out benchmarks/results/0.1.0/prefixes.json
 
-Lengths are those of whole files, from one byte behind the header to 1.5 bits per pixel, in equal ratios; a stream that ends before
-stays as it is.
+Lengths are those of whole files, from one byte behind the header to 1.5 bits per pixel, in equal ratios where that is more than a
+byte's difference; a stream that ends before stays as it is.
 """
 
 import json
@@ -30,7 +30,8 @@ def measured(path: Path, model: str) -> tuple[list[int], np.ndarray]:
     image = np.asarray(Image.open(path).convert("RGB"))
     stream = neurocodec.encode(image, model=model, bpp=MOST)
     least = len(stream) - len(neurocodec.unpack(stream)) + 1
-    lengths = np.geomspace(least, MOST * image[..., 0].size / 8, COUNT).round().astype(int)
+    ratios = np.geomspace(least, MOST * image[..., 0].size / 8, COUNT).round().astype(int)
+    lengths = np.maximum(ratios, least + np.arange(COUNT))  # no two alike
     shown = (np.asarray(neurocodec.decode(stream[:length])) for length in lengths)
     return lengths.tolist(), np.array([[figure(image, y) for figure in FIGURES.values()] for y in shown])
 
