@@ -17,6 +17,7 @@ import numpy as np
 
 from neurocodec.tables import BASE, CLASSES, HALF, INDICES, KEYS, RANKS, RUN, UNTOLD, Tables
 
+ALIKE, UNLIKE = 2.0, 0.1  # what a mean weighs beside its neighbour, and what 0 does beside all of them
 Shape = tuple[int, int, int]  # channels, rows, columns
 
 
@@ -86,6 +87,7 @@ class Known:
         self.value = np.zeros(int(np.prod(shape)), np.int32)
         self.depth = float(self.tops.max())
         self._passes: list[Told] = []  # of the plane that was begun last
+        self._blank = np.empty(0, np.int64)  # a pyramid's channels of which nothing but 0 was known before that plane
 
     @property
     def planes(self) -> range:
@@ -111,12 +113,13 @@ class Known:
 
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""
+        if not self._passes or self._passes[-1].plane != told.plane:
+            channels = told.tables.pyramid[0] if told.tables else 0
+            self._passes, self._blank = [], np.flatnonzero(~self.value.reshape(len(self.tops), -1)[:channels].any(1))
         for elements, _, digits in (told.late, told.here):
             changed = np.flatnonzero((digits == 0) | (digits == 2))
             self.value[elements[changed]] += (digits[changed].astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
-        if self._passes and self._passes[-1].plane != told.plane:
-            self._passes = []
         self._passes.append(told)
 
     def centroids(self) -> np.ndarray:
@@ -138,7 +141,20 @@ class Known:
         of, keys = last.waiting
         known = np.flatnonzero(keys & (CLASSES - 1))
         expect(of[known], keys[known], UNTOLD)
+        self._alike(z, last)
         return z
+
+    def _alike(self, z: np.ndarray, last: Told) -> None:
+        """Expect means of a pyramid of which nothing is told to be like those around of which something is; z: float32 (count,)."""
+        if not len(self._blank) or not len(last.waiting[0]):
+            return
+        grid, untold = last.tables.pyramid[1], np.zeros(self.shape, bool)
+        untold.flat[last.waiting[0]] = True
+        for channel in self._blank:
+            means, waiting = (maps.reshape(self.shape)[channel, ::grid, ::grid] for maps in (z, untold))
+            across, along = (ALIKE ** -abs(np.subtract.outer(n, n)) for n in map(np.arange, means.shape))
+            expected = across @ (~waiting * means) @ along / (across @ ~waiting @ along + UNLIKE)
+            np.copyto(means, expected, where=waiting, casting="same_kind")
 
 
 # The digits of a plane of some elements of a latent of which so much is known, for an encoder.

@@ -85,6 +85,11 @@ class Tables:
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
         )
 
+    @property
+    def pyramid(self) -> tuple[int, int]:
+        """How many leading channels are told as a pyramid, and how many elements, each way, become one mean of it."""
+        return (0, 1) if self.phases is None else (len(self.phases) - len(self.across), self.phases.shape[1])
+
     @cached_property
     def place(self) -> np.ndarray:
         """uint8 (KEYS,): when in a plane an element's turn first comes, by its key: by pass, what it waits for in it (`bounds`), and,

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from neurocodec import planes, weights
 from neurocodec.errors import StreamError
 from neurocodec.models.transform_coder import Prior
 from neurocodec.payload import CodedPasses
-from neurocodec.tables import BASE, BRIGHTEST, CLASSES, FEATURES, HALF, INDICES, LARGEST, ONE, PLANES, RANKS, Tables
+from neurocodec.tables import BASE, BRIGHTEST, CLASSES, FEATURES, HALF, INDICES, LARGEST, ONE, PLANES, RANKS, UNTOLD, Tables
 from neurocodec.train import contexts
 
 CHANNELS, HIDDEN, STRIDE = 13, 6, 8
@@ -202,6 +203,45 @@ def test_a_decoder_shows_elements_where_training_does(halves):
         assert ((shown - middle).abs() > 1e-3)[middle != 0].any() == (middle != 0).any()
         seen |= parted.any()
     assert seen == halves
+
+
+def test_means_of_which_nothing_is_told_are_expected_to_be_like_those_around():
+    """Of a pyramid's channels of which nothing but 0 was known before the plane; all else is expected where the tables say."""
+    offsets = np.random.default_rng(0).integers(-400, 400, (INDICES, CLASSES, 5))
+    pyramid = replace(tables(), phases=np.zeros((HIDDEN + 2, 4, 4), np.float32), centroids=offsets)
+    shape = (2, 9, 11)
+    known, everything, quiet = planes.Known((4, 4), shape), set(np.ndindex(shape)), np.uint16(5 * CLASSES)
+    means = {place for place in everything if place[1] % 4 == place[2] % 4 == 0}
+
+    def tell(plane: int, told: dict[tuple[int, int, int], int]) -> np.ndarray:
+        """What is shown after a pass that tells these digits first in its plane."""
+        here, waiting = (np.ravel_multi_index(np.transpose(list(of)), shape) for of in (told, everything - set(told)))
+        keys = [quiet + (known.value[elements] != 0).astype(np.uint16) for elements in (here, waiting)]
+        digits = planes.Digits(here, keys[0], np.array(list(told.values()), np.uint8))
+        known.tell(planes.Told(known, plane, planes.NO_DIGITS, digits, (), 0.1, waiting=(waiting, keys[1]), tables=pyramid))
+        return known.centroids().reshape(shape)
+
+    def like(shown: np.ndarray, told: set[tuple[int, int, int]], place: tuple[int, int, int]) -> float:
+        weights = {one: 2.0 ** -(sum(abs(a - b) for a, b in zip(one, place, strict=True)) / 4) for one in told}
+        return sum(weight * shown[one] for one, weight in weights.items()) / (sum(weights.values()) + 0.1)
+
+    told = {(0, 0, 0): 2, (0, 0, 4): 1, (0, 4, 8): 0, (0, 0, 1): 2}
+    shown = tell(3, told)
+    for place in everything:
+        if place in told:
+            assert shown[place] == 27 * (told[place] - 1 + (told[place] != 1) * pyramid.offsets[quiet, told[place]])
+        elif place in means and not place[0]:
+            assert shown[place] == pytest.approx(like(shown, means & set(told), place), rel=1e-5) != 0
+        else:
+            assert shown[place] == 0
+    told = {(1, 0, 0): 2, (0, 0, 0): 1}
+    shown = tell(2, told)
+    for place in everything - set(told):
+        if place in means and place[0]:
+            assert shown[place] == pytest.approx(like(shown, {(1, 0, 0)}, place), rel=1e-5) != 0
+        else:
+            before = known.value.reshape(shape)[place]
+            assert shown[place] == before + (before != 0) * 9 * pyramid.offsets[quiet + 1, UNTOLD]
 
 
 @pytest.mark.parametrize("model", [m.name for m in weights.shipped() if isinstance(m.architecture.layout, CodedPasses)])
