@@ -53,7 +53,7 @@ def main(photos: Path, model: str, jobs: int, out: TextIO) -> None:
         "model": model,
         "photos": len(lengths),
         "falls": {
-            name: {"lengths": int((falls[:, i] < 0).sum()), "most": round(float(-falls[:, i].min()), 5)}
+            name: {"lengths": int((falls[:, i] < 0).sum()), "most": round(float(abs(falls[:, i].min())), 5)}
             for i, name in enumerate(FIGURES)
         },
         "prefixes": [

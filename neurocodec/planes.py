@@ -17,7 +17,7 @@ import numpy as np
 
 from neurocodec.tables import BASE, CLASSES, HALF, INDICES, KEYS, RANKS, RUN, UNTOLD, Tables
 
-ALIKE, UNLIKE = 2.0, 0.1  # what a mean weighs beside its neighbour, and what 0 does beside all of them
+ALIKE, UNLIKE = 3.0, 0.2  # what a mean weighs beside its neighbour, and what 0 does beside all of them
 Shape = tuple[int, int, int]  # channels, rows, columns
 
 

@@ -222,8 +222,8 @@ def test_means_of_which_nothing_is_told_are_expected_to_be_like_those_around():
         return known.centroids().reshape(shape)
 
     def like(shown: np.ndarray, told: set[tuple[int, int, int]], place: tuple[int, int, int]) -> float:
-        weights = {one: 2.0 ** -(sum(abs(a - b) for a, b in zip(one, place, strict=True)) / 4) for one in told}
-        return sum(weight * shown[one] for one, weight in weights.items()) / (sum(weights.values()) + 0.1)
+        weights = {one: 3.0 ** -(sum(abs(a - b) for a, b in zip(one, place, strict=True)) / 4) for one in told}
+        return sum(weight * shown[one] for one, weight in weights.items()) / (sum(weights.values()) + 0.2)
 
     told = {(0, 0, 0): 2, (0, 0, 4): 1, (0, 4, 8): 0, (0, 0, 1): 2}
     shown = tell(3, told)
