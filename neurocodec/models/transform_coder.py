@@ -38,7 +38,7 @@ LOGISTIC = 3**0.5 / torch.pi  # scale of a logistic distribution of unit varianc
 PACE = 3.0  # how much faster than other parameters a prior's scales shall move
 BRIGHT = 16  # whole numbers to the unit of a prior's hidden layers
 PER_OCTAVE, MIDDLE = 8, 40  # indices of expected magnitudes: to a factor of two, and where it is one step
-_WORTH_IT = 1.3  # passes, as a part of a plane, that a second step must be able to wait
+_WORTH_IT = 1.3  # passes that a second step must be able to wait, or all is told at once
 _REFINING = 2 / 3 / math.log2(3)  # squares of a step by which a bit lessens the squared error of what is spread evenly
 
 
