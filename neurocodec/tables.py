@@ -213,7 +213,7 @@ class Tables:
         units, first, third = len(self.across), np.float32(2.0 ** -self.shifts[0]), np.float32(2.0 ** -self.shifts[2])
         sums = np.zeros((units, 1), np.float32)
         if self.phases is not None:
-            n = self.phases.shape[1]
+            n = self.pyramid[1]
             sums = np.tile(self.phases, (-(-height // n), -(-width // n)))[:, :height, :width].reshape(len(self.phases), -1)
         if self.places is not None and self.places.shape[1:] == (height, width):
             places = self.places.reshape(len(self.places), -1).copy()

@@ -160,7 +160,8 @@ class Prior(nn.Module):
     def decoded(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of latents (N, C, h, w) after all but so many planes, depth: (N, 1, 1, 1), all (N, C, h, w):
 
-        the width of the interval in which each element is known to be, its middle, and what a decoder takes the element for.
+        the width of the interval in which each element is known to be, its middle, and what a decoder takes the element for, but for
+        means of a pyramid of which nothing is told (`planes.Known.centroids`).
         """
         plane = depth.floor()
         step, when = BASE**plane, 1 - (depth - plane)
