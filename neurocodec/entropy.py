@@ -145,9 +145,10 @@ class _Decoding:
             return low.astype(np.uint8)
         self._high.seek(*begin)
         high = _read(self._high, probabilities)
-        both = min(len(low), len(high))
-        differ = np.flatnonzero(low[:both] != high[:both])
-        return low[: differ[0] if len(differ) else both].astype(np.uint8)
+        # What is beyond the range, as all ones are behind a stream of last symbols, has none below it but last symbols.
+        high = np.append(high, np.full(len(probabilities) - len(high), probabilities.shape[1] - 1))
+        differ = np.flatnonzero(low != high[: len(low)])
+        return low[: differ[0] if len(differ) else len(low)].astype(np.uint8)
 
 
 def _read(decoder: _Decoder, probabilities: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ Every element is a whole number z, told in balanced ternary ("trit planes": Lee 
 plane k, from PLANES - 1 down to 0, the nearest multiple of 3^k to z is known, and a digit is the change, -1, 0 or 1 times
 3^k. So what is known after any plane is what rounding to a step of 3^k gives: no other ladder that nests is as fine. A plane is
 told in RANKS passes, in an order that follows from what is known and from a model's tables (`neurocodec/tables.py`). Elements are
-numbered channel by channel, in raster order.
+numbered channel by channel, in raster order, and told in that order, or in one that soon reaches all parts of a picture, where
+nothing else puts one before another.
 
 Nothing here imports torch.
 """
@@ -17,7 +18,8 @@ import numpy as np
 
 from neurocodec.tables import BASE, CLASSES, HALF, INDICES, KEYS, RANKS, RUN, UNTOLD, Tables
 
-ALIKE, UNLIKE = 3.0, 0.2  # what a mean weighs beside its neighbour, and what 0 does beside all of them
+ALIKE, UNLIKE = 3.0, 0.2  # what a mean weighs beside its neighbour, and what a guess without them does beside all
+COARSE = 4  # the last plane in which means are taken to be alike
 Shape = tuple[int, int, int]  # channels, rows, columns
 
 
@@ -87,7 +89,7 @@ class Known:
         self.value = np.zeros(int(np.prod(shape)), np.int32)
         self.depth = float(self.tops.max())
         self._passes: list[Told] = []  # of the plane that was begun last
-        self._blank = np.empty(0, np.int64)  # a pyramid's channels of which nothing but 0 was known before that plane
+        self._means = np.empty(0, np.int32)  # of a pyramid, as they were known before that plane, (K, rows, columns)
 
     @property
     def planes(self) -> range:
@@ -114,8 +116,8 @@ class Known:
     def tell(self, told: Told) -> None:
         """Take a pass, or the part of it that is there."""
         if not self._passes or self._passes[-1].plane != told.plane:
-            channels = told.tables.pyramid[0] if told.tables else 0
-            self._passes, self._blank = [], np.flatnonzero(~self.value.reshape(len(self.tops), -1)[:channels].any(1))
+            channels, grid = told.tables.pyramid if told.tables else (0, 1)
+            self._passes, self._means = [], self.value.reshape(self.shape)[:channels, ::grid, ::grid].copy()
         for elements, _, digits in (told.late, told.here):
             changed = np.flatnonzero((digits == 0) | (digits == 2))
             self.value[elements[changed]] += (digits[changed].astype(np.int32) - 1) * BASE**told.plane
@@ -145,16 +147,21 @@ class Known:
         return z
 
     def _alike(self, z: np.ndarray, last: Told) -> None:
-        """Expect means of a pyramid of which nothing is told to be like those around of which something is; z: float32 (count,)."""
-        if not len(self._blank) or not len(last.waiting[0]):
+        """Expect means of a pyramid of which nothing is told to be like those around of which something is, if the same was known of
+        them before; z: float32 (count,).
+        """
+        if last.plane < COARSE or not len(self._means):
             return
         grid, untold = last.tables.pyramid[1], np.zeros(self.shape, bool)
         untold.flat[last.waiting[0]] = True
-        for channel in self._blank:
+        across, along = (ALIKE ** -abs(np.subtract.outer(n, n)) for n in map(np.arange, self._means.shape[1:]))
+        for channel, before in enumerate(self._means):
             means, waiting = (maps.reshape(self.shape)[channel, ::grid, ::grid] for maps in (z, untold))
-            across, along = (ALIKE ** -abs(np.subtract.outer(n, n)) for n in map(np.arange, means.shape))
-            expected = across @ (~waiting * means) @ along / (across @ ~waiting @ along + UNLIKE)
-            np.copyto(means, expected, where=waiting, casting="same_kind")
+            for value in np.unique(before[waiting]):
+                same = before == value
+                told = same & ~waiting
+                expected = (across @ (told * means) @ along + UNLIKE * means) / (across @ told @ along + UNLIKE)
+                np.copyto(means, expected, where=same & waiting, casting="same_kind")
 
 
 # The digits of a plane of some elements of a latent of which so much is known, for an encoder.
@@ -181,10 +188,13 @@ class _Line:
 
     def __init__(self, tables: Tables, known: Known, plane: int, code: Coder, truth: Truth | None):
         keys = tables.keys(known.value.reshape(known.shape), plane)
-        place = tables.place.take(keys)
+        place, woven = tables.place.take(keys), tables.woven(known.shape, plane)
+        place[: len(woven)] = place[woven]
         order = np.argsort(place, kind="stable")
         self._tables, self._known, self._plane, self._code = tables, known, plane, code
         self._bounds = np.searchsorted(place, tables.bounds, sorter=order).tolist()
+        leading = np.flatnonzero(order < len(woven))
+        order[leading] = woven[order[leading]]
         self._keys, self._elements = keys.take(order), known.elements(tables.channels(plane), order)
         self._true = None if truth is None else truth(known, plane, self._elements)
         # Places in the line of elements of which the first step is told, by the pass of the second.

@@ -36,7 +36,7 @@ RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less
 class Tables:
     """A small network, and counts for what it expects.
 
-    All float32 of whole numbers but for tops, shifts, ranks, rests, apart and trits. tops: planes that are told of each channel. across:
+    All float32 of whole numbers but for tops, shifts, ranks, rests, apart, trits and turns. tops: planes that are told of each channel. across:
     (H, C), from features to hidden units; level: (PLANES, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3
     neighbourhood, which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts:
     powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
@@ -47,6 +47,8 @@ class Tables:
     these digits, before any, and after HALF, in units of 2^-CENTROID_SHIFT steps; None: there.
     phases: (H + K, n, n), of K leading channels that are told as a pyramid, added to the first and the last of the three sums at places
     whose row and column have these remainders to n.
+    turns: uint8 (m, m), in which order squares of n x n elements of these channels are told, by the remainders of their row and column of
+    squares to m, of elements that nothing else puts one before another; None: raster order.
     places: (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
     size; the file keeps them as a few maps, and the shares that units and channels have in them.
     """
@@ -64,6 +66,7 @@ class Tables:
     apart: np.ndarray | None = None
     centroids: np.ndarray | None = None
     phases: np.ndarray | None = None
+    turns: np.ndarray | None = None
     places: np.ndarray | None = None
 
     @classmethod
@@ -79,7 +82,7 @@ class Tables:
             shifts=tuple(tensors["tables.shifts"].tolist()),
             ranks=tensors["tables.ranks"],
             trits=tensors["tables.trits"].astype(np.int64),
-            **{name: tensors.get(f"tables.{name}") for name in ("rests", "apart", "centroids")},
+            **{name: tensors.get(f"tables.{name}") for name in ("rests", "apart", "centroids", "turns")},
             phases=tensors["tables.phases"].astype(np.float32) if "tables.phases" in tensors else None,
             places=places,
             **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
@@ -102,6 +105,20 @@ class Tables:
         """uint8 (3 RANKS + 1,): of each pass the first place, the first of what is told in two steps, and of what is quiet."""
         begin = np.arange(RANKS)[:, None] * (INDICES + 2) + np.arange(3)
         return np.searchsorted(np.unique(self._when), np.append(begin, RANKS * (INDICES + 2))).astype(np.uint8)
+
+    def woven(self, shape: tuple[int, int, int], plane: int) -> np.ndarray:
+        """The elements of the pyramid's channels of which a plane is told, by channel and turn, int (n,); none without turns.
+
+        shape: of the latent. Elements are numbered as `keys` has them.
+        """
+        if self.turns is None:
+            return np.empty(0, np.int64)
+        height, width = shape[1:]
+        side = self.pyramid[1] * len(self.turns)
+        turns = np.tile(np.kron(self.turns, np.ones(2 * [self.pyramid[1]], np.uint8)), (-(-height // side), -(-width // side)))
+        order = np.argsort(turns[:height, :width], axis=None, kind="stable")
+        count = (self.channels(plane) < self.pyramid[0]).sum()
+        return (height * width * np.arange(count)[:, None] + order).ravel()
 
     @property
     def _when(self) -> np.ndarray:

@@ -205,13 +205,15 @@ def test_a_decoder_shows_elements_where_training_does(halves):
     assert seen == halves
 
 
-def test_means_of_which_nothing_is_told_are_expected_to_be_like_those_around():
-    """Of a pyramid's channels of which nothing but 0 was known before the plane; all else is expected where the tables say."""
-    offsets = np.random.default_rng(0).integers(-400, 400, (INDICES, CLASSES, 5))
+@pytest.mark.parametrize("plane", [planes.COARSE + 1, planes.COARSE - 1])
+def test_means_of_which_nothing_is_told_are_expected_to_be_like_those_around(plane):
+    """Of a pyramid's channels, like those of which the same was known before a coarse plane; all else where the tables say."""
+    offsets, step = np.random.default_rng(0).integers(-400, 400, (INDICES, CLASSES, 5)), BASE**plane
     pyramid = replace(tables(), phases=np.zeros((HIDDEN + 2, 4, 4), np.float32), centroids=offsets)
-    shape = (2, 9, 11)
-    known, everything, quiet = planes.Known((4, 4), shape), set(np.ndindex(shape)), np.uint16(5 * CLASSES)
-    means = {place for place in everything if place[1] % 4 == place[2] % 4 == 0}
+    shape = (3, 9, 11)
+    known, everything, quiet = planes.Known(3 * (plane + 2,), shape), set(np.ndindex(shape)), np.uint16(5 * CLASSES)
+    means = {place for place in everything if place[1] % 4 == place[2] % 4 == 0 and place[0] < 2}
+    raised = {(0, 0, 4), (0, 4, 8), (0, 8, 0), (1, 0, 0), (0, 1, 0), (2, 4, 4)}
 
     def tell(plane: int, told: dict[tuple[int, int, int], int]) -> np.ndarray:
         """What is shown after a pass that tells these digits first in its plane."""
@@ -221,27 +223,70 @@ def test_means_of_which_nothing_is_told_are_expected_to_be_like_those_around():
         known.tell(planes.Told(known, plane, planes.NO_DIGITS, digits, (), 0.1, waiting=(waiting, keys[1]), tables=pyramid))
         return known.centroids().reshape(shape)
 
-    def like(shown: np.ndarray, told: set[tuple[int, int, int]], place: tuple[int, int, int]) -> float:
-        weights = {one: 3.0 ** -(sum(abs(a - b) for a, b in zip(one, place, strict=True)) / 4) for one in told}
-        return sum(weight * shown[one] for one, weight in weights.items()) / (sum(weights.values()) + 0.2)
+    def expected(place: tuple[int, int, int], digit: int | None) -> float:
+        value, found = (3 * step, quiet + 1) if place in raised else (0, quiet)
+        if digit is None:
+            return value + step * pyramid.offsets[found, UNTOLD] if value else 0
+        return value + step * (digit - 1 + (value > 0 or digit != 1) * pyramid.offsets[found, digit])
 
-    told = {(0, 0, 0): 2, (0, 0, 4): 1, (0, 4, 8): 0, (0, 0, 1): 2}
-    shown = tell(3, told)
+    known.value.reshape(shape)[tuple(zip(*raised, strict=True))] = 3 * step
+    told = {(0, 0, 0): 2, (0, 4, 4): 1, (0, 0, 4): 0, (0, 0, 1): 2, (1, 0, 0): 2, (2, 0, 0): 2}
+    shown = tell(plane, told)
     for place in everything:
-        if place in told:
-            assert shown[place] == 27 * (told[place] - 1 + (told[place] != 1) * pyramid.offsets[quiet, told[place]])
-        elif place in means and not place[0]:
-            assert shown[place] == pytest.approx(like(shown, means & set(told), place), rel=1e-5) != 0
-        else:
-            assert shown[place] == 0
-    told = {(1, 0, 0): 2, (0, 0, 0): 1}
-    shown = tell(2, told)
-    for place in everything - set(told):
-        if place in means and place[0]:
-            assert shown[place] == pytest.approx(like(shown, {(1, 0, 0)}, place), rel=1e-5) != 0
-        else:
-            before = known.value.reshape(shape)[place]
-            assert shown[place] == before + (before != 0) * 9 * pyramid.offsets[quiet + 1, UNTOLD]
+        guess = expected(place, told.get(place))
+        if plane >= planes.COARSE and place in means - set(told):
+            weights = {
+                one: 3.0 ** -(abs(one[1] - place[1]) / 4 + abs(one[2] - place[2]) / 4)
+                for one in means & set(told)
+                if one[0] == place[0] and (one in raised) == (place in raised)
+            }
+            around = sum(weight * expected(one, told[one]) for one, weight in weights.items())
+            guess = (around + 0.2 * guess) / (sum(weights.values()) + 0.2)
+        assert shown[place] == pytest.approx(guess, rel=1e-5)
+    assert (shown[0, 4, 0] != 0) == (plane >= planes.COARSE)
+
+
+def test_turns_put_elements_of_a_place_in_order_and_tell_the_same():
+    """Square by square, of a pyramid's channels; by elements that nothing else puts one before another."""
+    turns = np.random.default_rng(1).permutation(9).reshape(3, 3).astype(np.uint8)
+    raster = replace(tables(), phases=np.zeros((HIDDEN + 2, 4, 4), np.float32))
+    raster = replace(raster, tops=(PLANES, *raster.tops[1:]))
+    known, count = planes.Known(raster.tops, (CHANNELS, 13, 30)), 13 * 30
+    z = np.random.default_rng(2).laplace(0, 30, known.shape).astype(np.int32)
+    z = np.clip(z, -known.largest, known.largest).ravel()
+
+    def passes(tables: Tables) -> list[planes.Told]:
+        known = planes.Known(tables.tops, (CHANNELS, 13, 30))
+        found = planes.tell(known, tables, lambda table, keys, true: true, lambda known, plane, of: known.digits(z, plane, of))
+        return [one for one in found if known is not None]
+
+    before, after = passes(raster), passes(replace(raster, turns=turns))
+    row, column = np.divmod(np.arange(count), 30)
+    turn = turns[row // 4 % 3, column // 4 % 3]
+    moved = 0
+    for one, other in zip(before, after, strict=True):
+        assert digits(one) == digits(other)
+        place = raster.place[other.here.keys]
+        channel, of = np.divmod(other.here.elements, count)
+        by = np.stack([place, channel, np.where(channel < 2, turn[of], 0), of], 1).tolist()
+        assert by == sorted(by)
+        moved += (one.here.elements != other.here.elements).sum()
+    assert moved
+
+
+def test_last_symbols_are_certain_as_early_as_first_ones():
+    """Though what follows a cut, if it is all ones, is beyond the range of a stream of last symbols."""
+    even = replace(tables(), tops=CHANNELS * (1,), trits=np.full((INDICES, CLASSES, 3), [3, 2, 3]) * ONE // 8, rests=None)
+    layout = replace(LAYOUT, tables=even)
+
+    def counts(z: int) -> list[int]:
+        truth = lambda known, plane, elements: known.digits(np.full(known.value.shape, z), plane, elements)
+        payload = layout.pack(list(layout.tell(40, 40, lambda table, keys, true: true, truth)), 40, 40)
+        prefixes = (payload[:length] for length in range(1, len(payload)))
+        return [sum(len(one.here.elements) for one in layout.unpack(prefix, 40, 40)) for prefix in prefixes]
+
+    first, last = counts(-1), counts(1)
+    assert len(first) > 40 and np.abs(np.subtract(first, last)).max() <= 1
 
 
 @pytest.mark.parametrize("model", [m.name for m in weights.shipped() if isinstance(m.architecture.layout, CodedPasses)])

@@ -73,6 +73,8 @@ def fit(prior: Prior, z: Tensor, steps: int, tops: Tensor | None = None, maps: i
     }
     if prior.apart is not None:
         tables |= {"tables.rests": (prior.rest * RANKS).to(torch.uint8), "tables.apart": prior.apart.to(torch.uint8)}
+    if prior.phases is not None:
+        tables["tables.turns"] = turns()
     if prior.centroids is not None:
         columns = UNTOLD + 1 if prior.apart is None else HALF + 1
         tables["tables.centroids"] = (prior.centroids[..., :columns] * 2**CENTROID_SHIFT).round().to(torch.int16)
@@ -162,6 +164,19 @@ class Expected(nn.Module):
             del found["maps"], found["shares"]
         small = ("across", "told", "maps")
         return {f"tables.{k}": v.to(torch.int8 if k in small else torch.int32).contiguous() for k, v in found.items()}
+
+
+def turns() -> Tensor:
+    """An order of squares whose first ones always lie far apart, uint8 (8, 8): that of a matrix for ordered dithering (Bayer, ICC 1973).
+
+    It begins away from the corner, for most pictures are a few squares wide.
+    """
+    row, column = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    order = torch.zeros_like(row)
+    for bit in (0, 1, 2):
+        y, x = (place >> bit & 1 ^ bit & 1 for place in (row, column))
+        order = 4 * order + 2 * (y ^ x) + y
+    return order.to(torch.uint8)
 
 
 def nearest(z: Tensor, step: int) -> Tensor:
