@@ -247,31 +247,35 @@ def test_means_of_which_nothing_is_told_are_expected_to_be_like_those_around(pla
 
 
 def test_turns_put_elements_of_a_place_in_order_and_tell_the_same():
-    """Square by square, of a pyramid's channels; by elements that nothing else puts one before another."""
+    """Square by square, of a pyramid's channels; of elements that nothing else puts one before another."""
+    count, size = 13 * 30, (30 * STRIDE, 13 * STRIDE)
     turns = np.random.default_rng(1).permutation(9).reshape(3, 3).astype(np.uint8)
     raster = replace(tables(), phases=np.zeros((HIDDEN + 2, 4, 4), np.float32))
-    raster = replace(raster, tops=(PLANES, *raster.tops[1:]))
-    known, count = planes.Known(raster.tops, (CHANNELS, 13, 30)), 13 * 30
-    z = np.random.default_rng(2).laplace(0, 30, known.shape).astype(np.int32)
-    z = np.clip(z, -known.largest, known.largest).ravel()
+    z = latent(*size, 2, 30)
 
     def passes(tables: Tables) -> list[planes.Told]:
-        known = planes.Known(tables.tops, (CHANNELS, 13, 30))
-        found = planes.tell(known, tables, lambda table, keys, true: true, lambda known, plane, of: known.digits(z, plane, of))
-        return [one for one in found if known is not None]
+        truth = lambda known, plane, elements: known.digits(z, plane, elements)
+        return list(replace(LAYOUT, tables=tables).tell(*size, lambda table, keys, true: true, truth))
 
     before, after = passes(raster), passes(replace(raster, turns=turns))
     row, column = np.divmod(np.arange(count), 30)
-    turn = turns[row // 4 % 3, column // 4 % 3]
-    moved = 0
+    turn, moved = turns[row // 4 % 3, column // 4 % 3], 0
     for one, other in zip(before, after, strict=True):
         assert digits(one) == digits(other)
-        place = raster.place[other.here.keys]
         channel, of = np.divmod(other.here.elements, count)
-        by = np.stack([place, channel, np.where(channel < 2, turn[of], 0), of], 1).tolist()
+        by = np.stack([raster.place[other.here.keys], channel, np.where(channel < 2, turn[of], 0), of], 1).tolist()
         assert by == sorted(by)
         moved += (one.here.elements != other.here.elements).sum()
     assert moved
+
+
+def test_first_turns_lie_far_apart():
+    """The first four are in a quarter each, the first sixteen in a sixteenth."""
+    turns = contexts.turns().numpy()
+    assert sorted(turns.ravel()) == list(range(64)) and turns.dtype == np.uint8
+    for squares in (2, 4):
+        first = (turns < squares**2).reshape(squares, 8 // squares, squares, 8 // squares)
+        assert (first.sum((1, 3)) == 1).all()
 
 
 def test_last_symbols_are_certain_as_early_as_first_ones():
@@ -333,7 +337,8 @@ def test_the_trained_network_and_the_integers_expect_the_same(maps, pyramid):
     for p in prior.parameters():
         torch.nn.init.normal_(p, 0, 0.2)
     fitted = contexts.fit(prior, z, 3, maps=maps)
-    assert ("tables.maps" in fitted) == bool(maps) and ("tables.phases" in fitted) == bool(pyramid)
+    assert ("tables.maps" in fitted) == bool(maps)
+    assert ("tables.phases" in fitted) == ("tables.turns" in fitted) == bool(pyramid)
     expected = contexts.Expected(prior, fitted["tables.tops"], torch.randn(maps, 5, 4))
     torch.nn.init.normal_(expected.shares)
     tensors = fitted | expected.whole()
