@@ -6,7 +6,8 @@ as long as both extremes agree on it. No byte is spent on lengths or padding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import islice, pairwise
 
 import constriction
 import numpy as np
@@ -14,10 +15,12 @@ import numpy as np
 from neurocodec.errors import StreamError
 from neurocodec.planes import Coder, Symbols, Told
 
-_MODEL = constriction.stream.model.Categorical(perfect=False)
+_Categorical = partial(constriction.stream.model.Categorical, perfect=False)
+_EACH = _Categorical()  # the model of symbols that have probabilities of their own
 _WORD, _SEAL = 4, 8  # bytes: of a word; that a finished coder may have written beyond need
 _SHORT = 1 << 14  # symbols up to which a stream's end is looked for byte by byte
 _AT_ONCE = 1 << 13  # symbols that are decoded at once, which is beyond a stream's end, too
+_ALIKE = 16  # symbols of one key in a row, as a mean, from which on they are coded at once
 
 Tell = Callable[[Coder], Iterator[Told]]  # passes, told by a coder
 _Decoder = constriction.stream.queue.RangeDecoder
@@ -28,8 +31,9 @@ def pack(passes: Iterable[Told], limit: int | None = None) -> bytes:
     encoder, coded = constriction.stream.queue.RangeEncoder(), _Coded()
     for told in passes:
         for symbols in told.coded:
-            if len(symbols.found):
-                encoder.encode(symbols.found.astype(np.int32), _MODEL, symbols.table.take(symbols.keys, 0))
+            found = symbols.found.astype(np.int32)
+            for begin, count, rows in _parts(symbols.table, symbols.keys):
+                _encode(encoder, found[begin : begin + count], rows)
             coded.take(symbols)
         if limit is not None and encoder.num_words() * _WORD >= limit + _SEAL:
             return _octets(encoder)[:limit]
@@ -129,36 +133,57 @@ class _Decoding:
 
     def certain(self, table: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """The symbols on which both extremes agree, up to the first on which they do not."""
-        parts = [np.empty(0, np.uint8)]
-        for begin in range(0, len(keys), _AT_ONCE):
-            probabilities = table.take(keys[begin : begin + _AT_ONCE], 0)
-            parts.append(self._certain(probabilities))
-            if len(parts[-1]) < len(probabilities):
+        found = [np.empty(0, np.int32)]
+        for _, count, rows in _parts(table, keys):
+            found.append(self._certain(count, rows))
+            if len(found[-1]) < count:
                 break
-        return np.concatenate(parts)
+        return np.concatenate(found).astype(np.uint8)
 
-    def _certain(self, probabilities: np.ndarray) -> np.ndarray:
-        begin, low = self._again.pos(), _read(self._low, probabilities)
-        if len(low):
-            self._again.encode(low, _MODEL, probabilities[: len(low)])
+    def _certain(self, count: int, rows: np.ndarray) -> np.ndarray:
+        begin, low = self._again.pos(), _read(self._low, count, rows)
+        _encode(self._again, low, rows)
         if self._again.pos()[0] <= self._safe:
-            return low.astype(np.uint8)
+            return low
         self._high.seek(*begin)
-        high = _read(self._high, probabilities)
+        high = _read(self._high, count, rows)
         # What is beyond the range, as all ones are behind a stream of last symbols, has none below it but last symbols.
-        high = np.append(high, np.full(len(probabilities) - len(high), probabilities.shape[1] - 1))
+        high = np.append(high, np.full(count - len(high), rows.shape[1] - 1))
         differ = np.flatnonzero(low != high[: len(low)])
-        return low[: differ[0] if len(differ) else len(low)].astype(np.uint8)
+        return low[: differ[0] if len(differ) else len(low)]
 
 
-def _read(decoder: _Decoder, probabilities: np.ndarray) -> np.ndarray:
+def _parts(table: np.ndarray, keys: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Symbols with these keys in parts that are coded at once: where one begins, how many they are, and their probabilities.
+
+    These are a row for each, or one for all, float64, where the keys are in order, as those of runs are.
+    """
+    changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    if _ALIKE * len(changes) < len(keys):
+        for begin, end in pairwise((0, *changes.tolist(), len(keys))):
+            yield begin, end - begin, table[keys[begin], None]
+    else:
+        for begin in range(0, len(keys), _AT_ONCE):
+            rows = table.take(keys[begin : begin + _AT_ONCE], 0)
+            yield begin, len(rows), rows
+
+
+def _encode(encoder: constriction.stream.queue.RangeEncoder, symbols: np.ndarray, rows: np.ndarray) -> None:
+    """Symbols, int32 (n,), of one row of probabilities or of the first n."""
+    if len(rows) == 1:
+        encoder.encode(symbols, _Categorical(rows[0]))
+    elif len(symbols):
+        encoder.encode(symbols, _EACH, rows[: len(symbols)])
+
+
+def _read(decoder: _Decoder, count: int, rows: np.ndarray) -> np.ndarray:
     """Symbols, as many as there are before a value that no symbol has: the upper end of a range belongs to none."""
     before = decoder.clone()
     try:
-        return decoder.decode(_MODEL, probabilities)
+        return decoder.decode(_Categorical(rows[0]), count) if len(rows) == 1 else decoder.decode(_EACH, rows)
     except AssertionError:
-        if len(probabilities) == 1:
+        if count == 1:
             return np.empty(0, np.int32)
-        half = len(probabilities) // 2
-        first = _read(before, probabilities[:half])
-        return first if len(first) < half else np.concatenate([first, _read(before, probabilities[half:])])
+        half = count // 2
+        first = _read(before, half, rows[:half])
+        return first if len(first) < half else np.concatenate([first, _read(before, count - half, rows[-(count - half) :])])

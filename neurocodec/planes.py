@@ -120,7 +120,8 @@ class Known:
             self._passes, self._means = [], self.value.reshape(self.shape)[:channels, ::grid, ::grid].copy()
         for elements, _, digits in (told.late, told.here):
             changed = np.flatnonzero((digits == 0) | (digits == 2))
-            self.value[elements[changed]] += (digits[changed].astype(np.int32) - 1) * BASE**told.plane
+            at = elements.take(changed).astype(np.intp)
+            self.value[at] += (digits.take(changed).astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
         self._passes.append(told)
 
@@ -131,9 +132,11 @@ class Known:
             return z
         last = self._passes[-1]
         step, offsets = np.float32(BASE**last.plane), last.tables.offsets
+        count = np.uint16(offsets.shape[1])
 
         def expect(elements: np.ndarray, keys: np.ndarray, digits: np.ndarray | int) -> None:
-            z[elements] = self.value[elements] + step * offsets[keys, digits]
+            at = elements.astype(np.intp)
+            z[at] = self.value.take(at) + step * offsets.take(keys * count + digits)
 
         for of, keys, digits in (told.here for told in self._passes):
             known = np.flatnonzero((keys & (CLASSES - 1) > 0) | (digits != 1))  # 0 is expected where nothing else is known
@@ -141,7 +144,7 @@ class Known:
         for told in self._passes:
             expect(*told.late)
         of, keys = last.waiting
-        known = np.flatnonzero(keys & (CLASSES - 1))
+        known = np.flatnonzero(keys & (CLASSES - 1) > 0)
         expect(of[known], keys[known], UNTOLD)
         self._alike(z, last)
         return z
@@ -221,8 +224,9 @@ class _Line:
             share, at, later = 1.0, slice(begin, end), slice(end, None)
             if here is not None:
                 share = (len(seconds) + len(here)) / (len(due) + end - begin)
-                at, later = begin + here, np.arange(begin, len(self._keys))
-                later = np.delete(later, here)
+                waiting = np.ones(len(self._keys) - begin, bool)
+                waiting[here] = False
+                at, later = begin + here, begin + np.flatnonzero(waiting)
             late = due[: len(seconds)]
             return Told(
                 self._known,

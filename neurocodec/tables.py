@@ -113,12 +113,10 @@ class Tables:
         """
         if self.turns is None:
             return np.empty(0, np.int64)
-        height, width = shape[1:]
-        side = self.pyramid[1] * len(self.turns)
-        turns = np.tile(np.kron(self.turns, np.ones(2 * [self.pyramid[1]], np.uint8)), (-(-height // side), -(-width // side)))
-        order = np.argsort(turns[:height, :width], axis=None, kind="stable")
+        row, column = (np.arange(n) // self.pyramid[1] % len(self.turns) for n in shape[1:])
+        order = np.argsort(self.turns[np.ix_(row, column)], axis=None, kind="stable")
         count = (self.channels(plane) < self.pyramid[0]).sum()
-        return (height * width * np.arange(count)[:, None] + order).ravel()
+        return (len(order) * np.arange(count)[:, None] + order).ravel()
 
     @property
     def _when(self) -> np.ndarray:

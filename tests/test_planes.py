@@ -2,15 +2,17 @@
 
 import itertools
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 
+import constriction
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurocodec import planes, weights
+from neurocodec import entropy, planes, weights
 from neurocodec.errors import StreamError
 from neurocodec.models.transform_coder import Prior
 from neurocodec.payload import CodedPasses
@@ -291,6 +293,37 @@ def test_last_symbols_are_certain_as_early_as_first_ones():
 
     first, last = counts(-1), counts(1)
     assert len(first) > 40 and np.abs(np.subtract(first, last)).max() <= 1
+
+
+@pytest.mark.parametrize("of", ["digits", "halves", "others", "runs"])
+def test_symbols_whose_keys_are_in_order_are_coded_as_in_any(of):
+    """That they are coded at once, key by key, changes no byte, and a cut stream tells as many of them."""
+    table, rng = getattr(weights.find("photo").layout.tables, of), np.random.default_rng(1)
+    keys = np.repeat(np.arange(len(table), dtype=np.uint16), rng.integers(0, 60, len(table)))
+    symbols = (table[keys].cumsum(1) <= rng.random((len(keys), 1))).sum(1).astype(np.uint8)
+
+    def passes(order: np.ndarray, found: np.ndarray | None = None) -> entropy.Tell:
+        def tell(code: planes.Coder) -> Iterator[planes.Told]:
+            for some in order:
+                coded = planes.Symbols(table, keys[some], code(table, keys[some], None if found is None else found[some]))
+                yield planes.Told(None, 0, planes.NO_DIGITS, planes.NO_DIGITS, (coded,))
+                if len(coded.found) < len(some):
+                    return
+
+        return tell
+
+    at_once, one_by_one = np.arange(len(keys))[None], np.arange(len(keys))[:, None]
+    coder = constriction.stream.queue.RangeEncoder()
+    coder.encode(symbols.astype(np.int32), constriction.stream.model.Categorical(perfect=False), table[keys])
+    payload = entropy.pack(passes(at_once, symbols)(lambda table, keys, true: true))
+    assert coder.get_compressed().astype(">u4").tobytes().startswith(payload[:-1])
+    for length in (len(payload), len(payload) // 2, 40, 5):
+        told = [
+            np.concatenate([one.coded[0].found for one in entropy.unpack(payload[:length], passes(order))])
+            for order in (at_once, one_by_one)
+        ]
+        assert np.array_equal(*told) and np.array_equal(told[0], symbols[: len(told[0])])
+        assert (len(told[0]) == len(symbols)) == (length == len(payload))
 
 
 @pytest.mark.parametrize("model", [m.name for m in weights.shipped() if isinstance(m.architecture.layout, CodedPasses)])
