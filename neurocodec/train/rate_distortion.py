@@ -42,15 +42,23 @@ class RateDistortion:
             side = int(rng.integers(14, 32))
             height, width = (side, width) if rng.random() < 0.5 else (height, side)
         x = x[:, :, :height, :width]
-        # One depth in each of so many equal ranges: batches differ less than with independent ones.
-        share = (rng.permutation(len(x)) + rng.random(len(x))) / len(x)
-        depth = self.shallowest + (self.deepest - self.shallowest) * share
-        if self.beyond:
-            depth = np.where(rng.random(len(x)) < self.beyond, rng.uniform(self.deepest, PLANES, len(x)), depth)
-        depth = torch.from_numpy(depth).float().to(x.device)
+        depth = self.depths(len(x), rng).to(x.device)
         z = net.analysis_transform(pad(x, net.stride)).float()
         y, bits = self.coded(net, z, depth, torch.rand_like(z) - 0.5)
         costs = self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth, *labels)
+        return self.mean(costs, depth)
+
+    def depths(self, count: int, rng: np.random.Generator) -> Tensor:
+        """How many planes shall not be known of each picture of a batch, float32 (count,)."""
+        # One depth in each of so many equal ranges: batches differ less than with independent ones.
+        share = (rng.permutation(count) + rng.random(count)) / count
+        depth = self.shallowest + (self.deepest - self.shallowest) * share
+        if self.beyond:
+            depth = np.where(rng.random(count) < self.beyond, rng.uniform(self.deepest, PLANES, count), depth)
+        return torch.from_numpy(depth).float()
+
+    def mean(self, costs: Tensor, depth: Tensor) -> Tensor:
+        """Of the costs of a batch, each as it counts, a scalar; both (N,)."""
         return (BASE ** (-self.balance * depth) * costs).mean()
 
     def cost(

@@ -76,11 +76,11 @@ def tune(
             optimizer.param_groups[0]["lr"] = rate * min(1, progress / _WARM_UP) * (1 + np.cos(np.pi * progress)) / 2
         crops = [_crop(frames[i], scenes[i], net.stride, rng) for i in rng.integers(len(frames), size=_BATCH)]
         x, s = (torch.stack(some).contiguous(memory_format=torch.channels_last) for some in zip(*crops, strict=True))
-        depth = torch.from_numpy(rng.random(_BATCH) * objective.deepest).float()
+        depth = objective.depths(_BATCH, rng)
         with autocast:
             z, still = net.analysis_transform(torch.cat([x, s])).float().chunk(2)
             expected = gains * still
-            loss = objective.cost(net, z - expected, x, depth, torch.rand_like(z) - 0.5, expected).mean()
+            loss = objective.mean(objective.cost(net, z - expected, x, depth, torch.rand_like(z) - 0.5, expected), depth)
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
