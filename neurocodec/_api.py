@@ -318,4 +318,5 @@ def _scene_codec(model: Model, modified: int) -> "LatentCodec":
 
     camera, base = model.camera, model.base
     scene = images.load(decode(camera.scene))
-    return SceneCodec(_network(model), model.layout, _codec(base), scene, camera.gains, base.objective, camera.localisation)
+    network, objective = _network(model), base.objective
+    return SceneCodec(network, model.layout, _codec(base), scene, camera.gains, camera.lacking, objective, camera.localisation)

@@ -22,20 +22,22 @@ from neurocodec.tables import RANKS
 from neurocodec.train.rate_distortion import RateDistortion
 
 _FINE = 1 << 13  # steps of a pose's numbers to 1
-_WEIGHED = 2  # plane up to which it is weighed how a frame is told best
+WEIGHED = 2  # plane up to which it is weighed how a frame is told best
 
 
 @dataclass(frozen=True)
 class SceneCodec(LatentCodec):
     """network: tuned to the camera. base: the model's own codec, for pictures of something else. scene: as both sides decode it.
 
-    gains: the share of the scene in the frames, of each channel of the latent, (C, 1, 1). objective: what the networks were trained
-    for. localisation: finds how the camera moved; None for one that stands still.
+    gains: the share of the scene in the frames, of each channel of the latent, (C, 1, 1). lacking: planes that are not known of
+    pictures that are known about as well as the scene alone tells a frame; the synthesis is never told of more. objective: what the
+    networks were trained for. localisation: finds how the camera moved; None for one that stands still.
     """
 
     base: LatentCodec
     scene: Picture
     gains: Tensor
+    lacking: float
     objective: RateDistortion
     localisation: Localisation | None = None
 
@@ -57,7 +59,9 @@ class SceneCodec(LatentCodec):
         if lead == OTHER:
             return self.base.synthesised(b"", z, depth, width, height)
         expected = self.expected(lead)
-        return super().synthesised(lead, z + expected if z.shape == expected.shape else z, depth, width, height)
+        if z.shape == expected.shape:
+            z, depth = z + expected, min(depth, self.lacking)
+        return super().synthesised(lead, z, depth, width, height)
 
     @cached_property
     def expected(self) -> Callable[[bytes], Tensor]:
@@ -67,13 +71,13 @@ class SceneCodec(LatentCodec):
     def _cost(self, lead: bytes, latent: Tensor, picture: Picture) -> float:
         """Of the first planes: distortion and bits, as the network was trained to trade them."""
         width, height = picture.width, picture.height
-        bits, passes = 0.0, max(1, self.layout.max_passes - RANKS * _WEIGHED)
+        bits, passes = 0.0, max(1, self.layout.max_passes - RANKS * WEIGHED)
         for told in islice(self.told(lead, latent, width, height), passes):
             bits += sum(symbols.bits for symbols in told.coded)
         z = torch.from_numpy(told.known.centroids()).view(1, *told.known.shape)
         shown = self.synthesised(lead, z, told.known.depth, width, height)
         x, y = (torch.from_numpy(p.rgb)[None] for p in (picture, shown))
-        return self.objective.trade(x, y, bits, _WEIGHED).item()
+        return self.objective.trade(x, y, bits, WEIGHED).item()
 
 
 def lead(scene: Picture, localisation: Localisation | None, frame: Picture) -> bytes:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _SUFFIX = ".safetensors"
 _SCALE, _KEPT = ".scale", ".kept"  # an 8-bit tensor's and a pruned one's
 _LARGE = 1 << 14  # elements from which 8 bits are enough, and outputs can be missed
-_SCENE, _GAINS, _LOCALISATION, _TUNED = "scene", "gains", "localisation.", "tuned."  # what a variant's tensors are called
+# What a variant's tensors are called.
+_SCENE, _GAINS, _LACKING, _LOCALISATION, _TUNED = "scene", "gains", "lacking", "localisation.", "tuned."
 _UP, _DOWN = ".up", ".down"  # the factors of a low-rank update
 _TABLES = "tables."  # how the names of tensors begin that are not the network's but the entropy coder's
 
@@ -102,7 +103,8 @@ class Model:
             if of_it := _within(stored, _LOCALISATION):
                 localisation = Localisation().eval().requires_grad_(False)
                 localisation.load_state_dict({k: v.float() for k, v in of_it.items()})
-            return Camera(bytes(stored[_SCENE].numpy()), stored[_GAINS].float().view(-1, 1, 1), localisation)
+            gains, lacking = stored[_GAINS].float().view(-1, 1, 1), stored[_LACKING].item()
+            return Camera(bytes(stored[_SCENE].numpy()), gains, lacking, localisation)
         except (KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"weights file {self.path}: {' '.join(str(error).split())[:200]}") from None
 
@@ -114,10 +116,11 @@ class Model:
 
 
 class Camera(NamedTuple):
-    """scene: a stream. gains: (C, 1, 1). localisation: a network, or None (`scene.SceneCodec`)."""
+    """scene: a stream. gains: (C, 1, 1). lacking: planes. localisation: a network, or None (`scene.SceneCodec`)."""
 
     scene: bytes
     gains: Any
+    lacking: float
     localisation: Any
 
 
@@ -312,6 +315,7 @@ def save_variant(
         **{_TUNED + k: v for k, v in updates.items()},
         **{_LOCALISATION + k: v.half() for k, v in (camera.localisation.state_dict() if camera.localisation else {}).items()},
         _GAINS: camera.gains.flatten(),
+        _LACKING: torch.tensor([camera.lacking]),
         _SCENE: torch.frombuffer(bytearray(camera.scene), dtype=torch.uint8),
     }
     metadata = {"architecture": base.architecture.name, "base": f"{base.fingerprint:04x}", "card": card}

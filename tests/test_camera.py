@@ -1,6 +1,7 @@
 """A camera's variant: what it saves on frames of its scene, what it costs on others, and that it is asked for by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from neurocodec import images, metrics, weights
 from neurocodec.cli import main
 from neurocodec.light import LIGHT, fit, lit
 from neurocodec.models.spatial_transformer import identity, refined, sample
+from neurocodec.scene import SceneCodec
 from neurocodec.train import adapt
 
 
@@ -72,6 +74,19 @@ def test_frames_of_the_scene_take_less_than_half_of_the_bytes(variant, photos):
 
 def darker(picture: np.ndarray) -> np.ndarray:
     return np.clip(0.8 * picture + np.array([-10, -14, -6]), 0, 255).astype(np.uint8)
+
+
+def test_the_scene_is_seen_from_the_first_bytes_on(variant, photos):
+    """The synthesis is not told that nothing is known."""
+    picture, codec = frame(photos[2], 35), neurocodec.load(variant)
+    height, width = picture.shape[:2]
+    payload = neurocodec.encode(picture, model=variant, bytes=24, headerless=True)
+
+    def similarity(codec: SceneCodec) -> float:
+        *_, last = codec.decode(codec.layout.unpack(payload, width, height), width, height)
+        return metrics.ssim(picture, np.asarray(images.to_image(last.picture)))
+
+    assert similarity(codec) > max(0.8, similarity(replace(codec, lacking=7.0)) + 0.1)
 
 
 def test_another_light_costs_hardly_more(variant, photos):

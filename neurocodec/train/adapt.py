@@ -20,8 +20,9 @@ from neurocodec.light import fit, lit
 from neurocodec.models.spatial_transformer import Localisation, identity, refined, sample
 from neurocodec.models.transform_coder import PACE
 from neurocodec.payload import CodedPasses, ScenePasses
-from neurocodec.scene import lead, shown
+from neurocodec.scene import WEIGHED, lead, shown
 from neurocodec.train import contexts
+from neurocodec.train.rate_distortion import RateDistortion
 from neurocodec.train.tune import tune
 
 FEWEST, MOST, MOST_MOVED = 8, 400, 100  # frames; it takes long to find where one lies on the scene
@@ -31,6 +32,7 @@ _LEAST_SIDE = 32  # pixels
 _MEDIAN = 48  # frames that a scene is made of
 _LOOKED_AT, _NEARER = 8, 0.75  # frames, to see whether a camera moves; to which share of their distance they then come
 _SCENE_BPP, _SCENE_BYTES = 2.5, 250_000
+_LACKING = np.arange(0, 4.1, 0.5).tolist()  # planes of which it is tried whether the scene lacks them
 _STEPS, _MAPS = 1200, 8
 _LOCALISATION_STEPS, _LOCALISATION_BATCH = 300, 16
 
@@ -50,7 +52,7 @@ def adapt(
 
     The scene is the median of each pixel, in the light of an ordinary frame, so that what passes through it does not burn in. How
     much of it, in a frame's own light, is expected there is found channel by channel: all of it for a camera that stands still,
-    little of it for one in a car. The tables are those of the model, fitted to what frames differ by from that, and to where in the
+    little of it for one in a car; so is how well the scene tells a frame. The tables are those of the model, fitted to what frames differ by from that, and to where in the
     picture they do.
     moving: whether the camera shakes or pans a little; None: as the frames say. If so, they are first laid on one another, and a
     localisation network is trained. minutes: for which the network is tuned (`tune.py`). Raises NeurocodecError for frames that
@@ -82,10 +84,12 @@ def adapt(
     network, updates = weights.network(base.path), {}
     prior = network.prior
     latents, expected = _latents(network, base.layout, pictures, scenes)
-    gains = _gains(latents, expected)
+    gains, objective = _gains(latents, expected), base.objective
+    some = _spread(range(len(pictures)), _LOOKED_AT)
+    codec = LatentCodec(network, base.layout)
+    lacking = _lacking(codec, objective, [pictures[i] for i in some], gains * expected[some])
     if minutes:
-        objective = base.objective
-        updates, prior = tune(network, objective, pictures, scenes, gains, minutes, report)
+        updates, prior = tune(network, objective, pictures, scenes, gains, lacking, minutes, report)
         network = weights.tuned(deepcopy(network), updates)
         latents, expected = _latents(network, base.layout, pictures, scenes)
         gains = _gains(latents, expected)
@@ -104,7 +108,7 @@ def adapt(
     text = "".join(
         f"[{title}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items()) for title, table in card.items()
     )
-    weights.save_variant(out, base, text, weights.Camera(stream, gains, localisation), tables, updates)
+    weights.save_variant(out, base, text, weights.Camera(stream, gains, lacking, localisation), tables, updates)
 
 
 def _latents(network: nn.Module, layout: CodedPasses, pictures: list[Picture], scenes: list[Picture]) -> tuple[Tensor, Tensor]:
@@ -117,6 +121,20 @@ def _gains(latents: Tensor, scenes: Tensor) -> Tensor:
     """The share of a scene that is expected in a frame, (C, 1, 1), from 0 to 1, by least squares."""
     both, alone = ((x * scenes).mean(0).sum((1, 2)) for x in (latents, scenes))
     return (both / alone.clamp_min(1e-6)).clamp(0, 1)[:, None, None]
+
+
+def _lacking(codec: LatentCodec, objective: RateDistortion, frames: list[Picture], latents: Tensor) -> float:
+    """At how many planes that are not known the synthesis shows best what is expected of frames, latents (N, C, h, w)."""
+
+    def cost(depth: float) -> float:
+        costs = []
+        for frame, z in zip(frames, latents, strict=True):
+            shown = codec.synthesised(b"", z[None], depth, frame.width, frame.height)
+            x, y = (torch.from_numpy(p.rgb)[None] for p in (frame, shown))
+            costs.append(objective.trade(x, y, 0.0, WEIGHED).item())
+        return sum(costs)
+
+    return min(_LACKING, key=cost)
 
 
 def _deviation(z: Tensor) -> Tensor:

@@ -62,24 +62,39 @@ class RateDistortion:
         return (BASE ** (-self.balance * depth) * costs).mean()
 
     def cost(
-        self, net: nn.Module, z: Tensor, x: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
+        self,
+        net: nn.Module,
+        z: Tensor,
+        x: Tensor,
+        depth: Tensor,
+        noise: Tensor | float = 0.0,
+        expected: Tensor | float = 0.0,
+        lacking: float = PLANES,
     ) -> Tensor:
         """Of each picture, (N,); z: latent (N, C, h, w) of pictures x (N, 3, H, W), or of one, known but for `depth` planes, (N,).
 
-        expected: of the latent, what is known anyway; then z is the difference from it. Rounding passes gradients on unchanged;
-        the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its place, or, without, of those rounded.
+        expected: of the latent, what is known anyway; then z is the difference from it, and the synthesis is told of `lacking` planes
+        at most. Rounding passes gradients on unchanged; the bits are those of latents with noise, uniform in -0.5 to 0.5 steps, in its
+        place, or, without, of those rounded.
         """
-        y, bits = self.coded(net, z, depth, noise, expected)
+        y, bits = self.coded(net, z, depth, noise, expected, lacking)
         return self.trade(x, y[:, :, : x.shape[2], : x.shape[3]], bits, depth)
 
     def coded(
-        self, net: nn.Module, z: Tensor, depth: Tensor, noise: Tensor | float = 0.0, expected: Tensor | float = 0.0
+        self,
+        net: nn.Module,
+        z: Tensor,
+        depth: Tensor,
+        noise: Tensor | float = 0.0,
+        expected: Tensor | float = 0.0,
+        lacking: float = PLANES,
     ) -> tuple[Tensor, Tensor]:
         """What the pictures become, (N, 3, H, W), and their bits, (N,)."""
         with torch.autocast(z.device.type, enabled=False):
             steps, middle, value = net.prior.decoded(z, depth.view(-1, 1, 1, 1))
             bits = net.prior(z, steps, noise * steps) if torch.is_tensor(noise) else net.prior(z + (middle - z).detach(), steps)
-        return net.synthesis_transform(z + (value - z).detach() + expected, depth).float(), bits
+        known = z + (value - z).detach() + expected
+        return net.synthesis_transform(known, depth.clamp_max(lacking)).float(), bits
 
     def trade(self, x: Tensor, y: Tensor, bits: Tensor | float, depth: Tensor | int, *labels: Tensor) -> Tensor:
         """Of each picture, (N,): its distortion, plus the bits that y takes at some depth; x, y: (N, 3, H, W) in [0, 1].

@@ -45,12 +45,14 @@ def tune(
     frames: Sequence[Picture],
     scenes: Sequence[Picture],
     gains: Tensor,
+    lacking: float,
     minutes: float,
     report: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Tensor], nn.Module]:
     """Updates, as `weights.tuned` takes them, and the prior that was trained with them.
 
-    scenes: what of the scene each frame shows. gains: (C, 1, 1), the share of a scene's latent in its frame's.
+    scenes: what of the scene each frame shows. gains: (C, 1, 1), the share of a scene's latent in its frame's. lacking: planes of
+    which the synthesis is told at most that they are not known.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -80,7 +82,8 @@ def tune(
         with autocast:
             z, still = net.analysis_transform(torch.cat([x, s])).float().chunk(2)
             expected = gains * still
-            loss = objective.mean(objective.cost(net, z - expected, x, depth, torch.rand_like(z) - 0.5, expected), depth)
+            costs = objective.cost(net, z - expected, x, depth, torch.rand_like(z) - 0.5, expected, lacking)
+            loss = objective.mean(costs, depth)
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
