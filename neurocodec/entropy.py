@@ -141,12 +141,13 @@ class _Decoding:
         return np.concatenate(found).astype(np.uint8)
 
     def _certain(self, count: int, rows: np.ndarray) -> np.ndarray:
-        begin, low = self._again.pos(), _read(self._low, count, rows)
+        begin = self._again.pos()
+        low = _read(self._low, begin, count, rows)
         _encode(self._again, low, rows)
         if self._again.pos()[0] <= self._safe:
             return low
         self._high.seek(*begin)
-        high = _read(self._high, count, rows)
+        high = _read(self._high, begin, count, rows)
         # What is beyond the range, as all ones are behind a stream of last symbols, has none below it but last symbols.
         high = np.append(high, np.full(count - len(high), rows.shape[1] - 1))
         differ = np.flatnonzero(low != high[: len(low)])
@@ -176,14 +177,25 @@ def _encode(encoder: constriction.stream.queue.RangeEncoder, symbols: np.ndarray
         encoder.encode(symbols, _EACH, rows[: len(symbols)])
 
 
-def _read(decoder: _Decoder, count: int, rows: np.ndarray) -> np.ndarray:
-    """Symbols, as many as there are before a value that no symbol has: the upper end of a range belongs to none."""
-    before = decoder.clone()
+def _decode(decoder: _Decoder, count: int, rows: np.ndarray) -> np.ndarray:
+    """Symbols, int32 (count,), of one row of probabilities or of as many."""
+    return decoder.decode(_Categorical(rows[0]), count) if len(rows) == 1 else decoder.decode(_EACH, rows)
+
+
+def _read(decoder: _Decoder, begin: tuple, count: int, rows: np.ndarray) -> np.ndarray:
+    """Symbols from where a decoder is, which is at `begin`, as many as there are before a value that no symbol has: the upper end of a
+    range belongs to none. Having met one, it is of no further use.
+    """
     try:
-        return decoder.decode(_Categorical(rows[0]), count) if len(rows) == 1 else decoder.decode(_EACH, rows)
+        return _decode(decoder, count, rows)
     except AssertionError:
-        if count == 1:
-            return np.empty(0, np.int32)
-        half = count // 2
-        first = _read(before, half, rows[:half])
-        return first if len(first) < half else np.concatenate([first, _read(before, count - half, rows[-(count - half) :])])
+        decoder.seek(*begin)
+    found, length, step = [np.empty(0, np.int32)], 0, count // 2
+    while step:
+        before = decoder.clone()
+        try:
+            found.append(_decode(decoder, step, rows if len(rows) == 1 else rows[length : length + step]))
+            length += step
+        except AssertionError:
+            decoder, step = before, step // 2
+    return np.concatenate(found)

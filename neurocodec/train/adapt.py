@@ -52,8 +52,8 @@ def adapt(
 
     The scene is the median of each pixel, in the light of an ordinary frame, so that what passes through it does not burn in. How
     much of it, in a frame's own light, is expected there is found channel by channel: all of it for a camera that stands still,
-    little of it for one in a car; so is how well the scene tells a frame. The tables are those of the model, fitted to what frames differ by from that, and to where in the
-    picture they do.
+    little of it for one in a car; and so is how well the scene tells a frame. The tables are those of the model, fitted to what
+    frames differ by from that, and to where in the picture they do.
     moving: whether the camera shakes or pans a little; None: as the frames say. If so, they are first laid on one another, and a
     localisation network is trained. minutes: for which the network is tuned (`tune.py`). Raises NeurocodecError for frames that
     cannot be used.
