@@ -105,7 +105,9 @@ class Model:
                 localisation.load_state_dict({k: v.float() for k, v in of_it.items()})
             gains, lacking = stored[_GAINS].float().view(-1, 1, 1), stored[_LACKING].item()
             return Camera(bytes(stored[_SCENE].numpy()), gains, lacking, localisation)
-        except (KeyError, RuntimeError, SafetensorError) as error:
+        except KeyError as error:
+            raise ModelError(f"weights file {self.path} lacks the tensor {error}") from None
+        except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"weights file {self.path}: {' '.join(str(error).split())[:200]}") from None
 
     @property
