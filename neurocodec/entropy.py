@@ -19,7 +19,7 @@ _Categorical = partial(constriction.stream.model.Categorical, perfect=False)
 _EACH = _Categorical()  # the model of symbols that have probabilities of their own
 _WORD, _SEAL = 4, 8  # bytes: of a word; that a finished coder may have written beyond need
 _SHORT = 1 << 14  # symbols up to which a stream's end is looked for byte by byte
-_AT_ONCE = 1 << 13  # symbols that are decoded at once, which is beyond a stream's end, too
+_AT_ONCE = 1 << 13  # symbols that are coded at once where keys are in no order; they are decoded beyond a stream's end, too
 _ALIKE = 16  # symbols of one key in a row, as a mean, from which on they are coded at once
 
 Tell = Callable[[Coder], Iterator[Told]]  # passes, told by a coder
