@@ -183,8 +183,8 @@ def _decode(decoder: _Decoder, count: int, rows: np.ndarray) -> np.ndarray:
 
 
 def _read(decoder: _Decoder, begin: tuple, count: int, rows: np.ndarray) -> np.ndarray:
-    """Symbols from where a decoder is, which is at `begin`, as many as there are before a value that no symbol has: the upper end of a
-    range belongs to none. Having met one, it is of no further use.
+    """Symbols from where a decoder is, which is at `begin`, as many as there are before a value that no symbol has: the upper end
+    of a range belongs to none. Having met one, it is of no further use.
     """
     try:
         return _decode(decoder, count, rows)
