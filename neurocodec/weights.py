@@ -5,8 +5,8 @@ with a scale per output in NAME.scale; where NAME.kept says which outputs those 
 architecture and its configuration) with a card `<model>.toml` beside it. A path to such a file is a model, too.
 
 A camera's variant of a model (`train/adapt.py`) is a file of the same kind that holds only what is the camera's own: the scene, as
-a stream of the model it is a variant of, gains, tables for differences from the scene, and low-rank updates of the model's weights
-(metadata: base, that model's fingerprint; card, the text of its model card).
+a stream of the model it is a variant of, gains, how many planes the scene lacks, tables for differences from it, and low-rank
+updates of the model's weights (metadata: base, that model's fingerprint; card, the text of its model card).
 
 A task's variant whose decoder is that of another model holds an analysis transform alone (metadata: decoder, that model's fingerprint,
 which is its own, too: what it encodes, that model decodes).
