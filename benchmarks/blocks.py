@@ -53,7 +53,7 @@ def widths_for(block: str, up: str) -> tuple[int, int, int]:
         for first in range(16, 129, unit):
             for last in range(4 * first, 6 * first + 1, unit):
                 with torch.device("meta"):
-                    net = Preview(CHANNELS, (first, 2 * first, last), COUNTS, block, up)
+                    net = Preview(CHANNELS, (first, 2 * first, last), COUNTS, block, up=up)
                 found.append((abs(_kmac(net) - KMAC), (first, 2 * first, last)))
         nearest, widths = min(found)
         if nearest <= WITHIN * KMAC:
@@ -120,7 +120,8 @@ def main(data: tuple[str, ...], thumbs: Path, steps: int, names: tuple[str, ...]
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(table, indent=1) + "\n")
     for name, row in table["rows"].items():
-        row["ms"] = milliseconds(Preview(CHANNELS, row["widths"], COUNTS, *ROWS[name]))
+        block, up = ROWS[name]
+        row["ms"] = milliseconds(Preview(CHANNELS, row["widths"], COUNTS, block, up=up))
     out.write_text(json.dumps(table, indent=1) + "\n")
     plot(table, out.with_suffix(".png"))
 

@@ -1,5 +1,7 @@
 """A network as coders run it is the network, up to rounding."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +14,12 @@ from neurocodec.models.upsampling import UPSAMPLERS
 from neurocodec.precision import has_bfloat16, mixed
 
 
-def network(block: str = "bottleneck", up: str = "depth-to-space") -> Photo:
+def network(block: str = "bottleneck", up: str = "depth-to-space", **slender: Any) -> Photo:
     """Of which every part does something."""
     torch.manual_seed(0)
-    net = Photo(12, (16, 16, 32), (1, 1, 2), block, up, film=True, centred=True, pyramid=3, analysis_blocks=(1, 1, 0))
+    net = Photo(
+        12, (16, 16, 32), (1, 1, 2), block, up=up, film=True, centred=True, pyramid=3, analysis_blocks=(1, 1, 0), **slender
+    )
     for part in net.parameters():
         part.add_(0.05 * torch.randn_like(part))
     return net.to(memory_format=torch.channels_last)
@@ -28,11 +32,13 @@ def no_gradients():
 
 
 @pytest.mark.parametrize(
-    ("block", "up"), [*((block, "depth-to-space") for block in BLOCKS), *(("bottleneck", up) for up in UPSAMPLERS)]
+    "options",
+    [*({"block": block} for block in BLOCKS), *({"up": up} for up in UPSAMPLERS), {"near": 4, "inner": (8, 4, 8), "last": 8}],
+    ids=str,
 )
-def test_it_does_the_same_in_float32(monkeypatch, block, up):
+def test_it_does_the_same_in_float32(monkeypatch, options):
     monkeypatch.setattr(of_packed, "has_bfloat16", lambda: False)
-    net = network(block, up)
+    net = network(**options)
     coder = of_packed.packed(net)
     for size in ((16, 16), (64, 48), (16, 400)):
         x = torch.rand(1, 3, *size)

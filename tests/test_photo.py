@@ -9,6 +9,7 @@ import neurocodec
 from neurocodec import codec, metrics, weights
 from neurocodec.codec import LatentCodec
 from neurocodec.images import Picture
+from neurocodec.models.near import NearConv
 from neurocodec.models.photo import Photo
 from neurocodec.train import contexts
 
@@ -142,16 +143,34 @@ def test_a_few_bytes_cannot_ask_for_a_huge_picture(model, stream):
         neurocodec.decode(payload, model=model, size=(8000, 8000))
 
 
+def test_of_channels_that_do_not_lead_the_synthesis_sees_the_place_alone():
+    torch.manual_seed(0)
+    near = NearConv(8, 6, 3).requires_grad_(False)
+    whole = torch.nn.Conv2d(8, 6, 3, padding=1).requires_grad_(False)
+    whole.weight[:, 3:] = 0
+    whole.weight[:, 3:, 1, 1] = near.own.weight
+    whole.weight[:, :3], whole.bias[:] = near.weight, near.near.bias
+    x = torch.randn(2, 8, 5, 7)
+    torch.testing.assert_close(near(x), whole(x))
+
+
+@pytest.mark.parametrize("options", [{"near": 8}, {"near": -1}, {"inner": (4, 4, 4), "block": "plain"}], ids=str)
+def test_a_synthesis_cannot_be_made_slender_where_there_is_nothing_to_leave_out(options):
+    with pytest.raises(neurocodec.NeurocodecError, match="near|inner"):
+        Photo(channels=8, widths=(8, 8, 8), blocks=(1, 1, 1), **options)
+
+
 def test_effort_is_for_previews(model, photos):
     with pytest.raises(neurocodec.NeurocodecError, match="knows no effort but 1"):
         neurocodec.encode(photos[0], model=model, effort=2)
 
 
-def test_brightness_is_told_apart_in_bfloat16():
+@pytest.mark.parametrize("near", [0, 2])
+def test_brightness_is_told_apart_in_bfloat16(near):
     """Whose whole numbers have gaps from 256 on: a kernel that compares neighbours must see what differs by 1."""
-    net = Photo(channels=8, widths=(8, 8, 8), blocks=(0, 0, 0)).requires_grad_(False)
-    net.from_latent.bias.zero_()
-    net.from_latent.weight.zero_()
+    net = Photo(channels=8, widths=(8, 8, 8), blocks=(0, 0, 0), near=near).requires_grad_(False)
+    for part in net.from_latent.parameters():
+        part.zero_()
     net.from_latent.weight[0, 0, 1, :2] = torch.tensor([-1.0, 1.0])
     z = torch.zeros(1, 8, 4, 6)
     z[:, 0], z[:, 0, :, 3] = 1000, 1001

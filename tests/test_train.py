@@ -168,8 +168,10 @@ def test_muon_steps_by_a_nearly_orthogonal_matrix():
         assert 0.6 < values.min() and values.max() < 1.3
 
 
-@pytest.mark.parametrize("change", [{"channels": 12}, {"contexts": 32}])
-def test_a_network_that_grows_keeps_what_its_tables_are_made_of(change):
+@pytest.mark.parametrize(
+    "change", [{"channels": 12}, {"contexts": 32}, {"near": 4}, {"inner": (4, 4, 2)}, {"last": 4}], ids=str
+)
+def test_a_network_that_grows_keeps_what_cannot_be_added_to(change):
     with pytest.raises(NeurocodecError, match="larger keeps"):
         grow(net := Photo(16, (8, 8, 8), (1, 1, 1)), net.config | change, [])
 

@@ -1,6 +1,7 @@
 """`preview`: the codec of thumbnails (`models/transform_coder.py`), 96 numbers per 8x8 pixels, nearly all of it 3x3 convolutions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from neurocodec.models.transform_coder import TransformCoder
 
@@ -17,12 +18,6 @@ class Preview(TransformCoder):
         widths: Sequence[int] = (64, 128, 256),
         blocks: Sequence[int] = (1, 2, 2),
         block: str | Sequence[str] = "residual",
-        up: str = "depth-to-space",
-        film: bool = False,
-        centred: bool = False,
-        pyramid: int = 0,
-        halves: bool = False,
-        analysis_blocks: Sequence[int] | None = None,
-        contexts: int = 48,
+        **options: Any,
     ):
-        super().__init__(channels, widths, blocks, block, up, film, centred, pyramid, halves, analysis_blocks, contexts)
+        super().__init__(channels, widths, blocks, block, **options)

@@ -28,6 +28,7 @@ from neurocodec.errors import NeurocodecError
 from neurocodec.models import pyramid as haar
 from neurocodec.models.blocks import block as block_named
 from neurocodec.models.film import FiLM
+from neurocodec.models.near import NearConv
 from neurocodec.models.patches import shuffled, unshuffled
 from neurocodec.models.pointwise import Pointwise
 from neurocodec.models.upsampling import upsampler
@@ -259,30 +260,41 @@ class TransformCoder(nn.Module):
         halves: bool = False,
         analysis_blocks: Sequence[int] | None = None,
         contexts: int = 48,
+        near: int = 0,
+        inner: Sequence[int] | None = None,
+        last: int = 0,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
-        analysis_blocks: how many in the analysis transform, if others; contexts: hidden units of the prior.
+        analysis_blocks: how many in the analysis transform, if others; contexts: hidden units of the prior. Of the synthesis,
+        near: leading channels of which its first convolution sees the places around, if not all; inner: channels within its bottlenecks,
+        of each of the maps, if not half; last: channels that its last 3x3 convolution sees, if fewer than the map's.
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
         known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
-        steps, which takes `centred`. Raises NeurocodecError for names that are not there, and for halves without centres.
+        steps, which takes `centred`. Raises NeurocodecError for names that are not there, and for what does not go together.
         """
         super().__init__()
+        names = (block,) * 3 if isinstance(block, str) else tuple(block)
         if halves and not centred:
             raise NeurocodecError("halves = true takes centred = true")
-        names = (block,) * 3 if isinstance(block, str) else tuple(block)
+        if not 0 <= near < channels:
+            raise NeurocodecError("near is a number of channels of the latent, fewer than all")
+        if inner is not None and set(names) != {"bottleneck"}:
+            raise NeurocodecError("inner takes bottlenecks")
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
             "centred": centred, "pyramid": pyramid, "halves": halves,
             "analysis_blocks": tuple(blocks if analysis_blocks is None else analysis_blocks), "contexts": contexts,
+            "near": near, "inner": None if inner is None else tuple(inner), "last": last,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
         self.prior = Prior(torch.ones(channels), centred, pyramid, halves, contexts)
 
-        def residual(counts: Sequence[int]) -> nn.ModuleList:
-            return nn.ModuleList(nn.Sequential(*(kinds[i](widths[i]) for _ in range(counts[i]))) for i in range(3))
+        def residual(counts: Sequence[int], *inner: Sequence[int]) -> nn.ModuleList:
+            made = zip(counts, kinds, widths, *inner, strict=True)
+            return nn.ModuleList(nn.Sequential(*(kind(*sizes) for _ in range(count))) for count, kind, *sizes in made)
 
         self.analysis = Pointwise(patch, channels)
         self.synthesis = Pointwise(channels, patch)
@@ -295,10 +307,11 @@ class TransformCoder(nn.Module):
         )
         self.down_blocks = residual(self.config["analysis_blocks"])
         self.to_latent = Pointwise(widths[2], channels)
-        self.from_latent = Conv3x3(channels, widths[2])
-        self.up_blocks = residual(blocks)
+        self.from_latent = NearConv(channels, widths[2], near) if near else Conv3x3(channels, widths[2])
+        self.up_blocks = residual(blocks, *([] if inner is None else [inner]))
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
-        self.to_pixels = nn.Conv2d(widths[0], samples, 3, padding=1)
+        self.to_pixels = nn.Conv2d(last or widths[0], samples, 3, padding=1)
+        self.to_last = Pointwise(widths[0], last) if last else nn.Identity()
         # Of the three maps, and of the latent as the convolutions and as the linear transform see it.
         self.film = nn.ModuleList(FiLM(count) for count in (*widths, channels, channels)) if film else None
 
@@ -339,7 +352,8 @@ class TransformCoder(nn.Module):
         with torch.no_grad():
             net.analysis.weight.copy_(basis.T / cls.finest)
             net.synthesis.weight.copy_(basis * cls.finest)
-            net.from_latent.weight.div_(deviation.max())
+            for name, part in net.from_latent.named_parameters():
+                part.div_(deviation.max() if name.endswith("weight") else 1)
             net.prior.scale.add_((LOGISTIC * deviation).log() / PACE)
             for part in (net.analysis.bias, net.synthesis.bias, *net.to_latent.parameters(), *net.to_pixels.parameters()):
                 part.zero_()
@@ -367,7 +381,7 @@ class TransformCoder(nn.Module):
         f = told(f + F.conv2d(lost, self.from_latent.weight[:, :1], padding=1), 2)
         for level in (2, 1):
             f = told(self.up[level - 1](self.up_blocks[level](f)), level - 1)
-        y = shuffled(self.to_pixels(self.up_blocks[0](f)), self.unshuffle)
+        y = shuffled(self.to_pixels(self.to_last(self.up_blocks[0](f))), self.unshuffle)
         with torch.autocast("cuda" if z.is_cuda else "cpu", enabled=False):  # in bfloat16, coarser than a picture's levels
             return shuffled(self.synthesis(told(z.float(), 4)), self.stride).add_(y).add_(0.5)
 

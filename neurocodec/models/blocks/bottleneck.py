@@ -1,4 +1,4 @@
-"""The bottleneck of deeper ResNets: the 3x3 convolution sees half of the channels."""
+"""The bottleneck of deeper ResNets: the 3x3 convolution sees half of the channels, or fewer."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,11 +14,13 @@ class Bottleneck(nn.Module):
     paper = "1512.03385, 1603.05027"
     reach = 1
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, inner: int | None = None):
+        """inner: channels of the 3x3 convolution, if not half."""
         super().__init__()
-        self.narrow = Pointwise(channels, channels // 2)
-        self.conv = nn.Conv2d(channels // 2, channels // 2, 3, padding=1)
-        self.wide = Pointwise(channels // 2, channels)
+        inner = inner or channels // 2
+        self.narrow = Pointwise(channels, inner)
+        self.conv = nn.Conv2d(inner, inner, 3, padding=1)
+        self.wide = Pointwise(inner, channels)
         nn.init.zeros_(self.wide.weight)
         nn.init.zeros_(self.wide.bias)
 
