@@ -288,9 +288,14 @@ def _model_of(header: Header, model: str | os.PathLike | None) -> Model:
 
 
 def _layout_of(header: Header, model: str | os.PathLike | None) -> RawPasses | CodedPasses:
-    """How a stream's payload is laid out; for coded passes that takes the tables of the very weights."""
-    layout = weights.architecture_of(header.model).layout
-    return layout if isinstance(layout, RawPasses) else _model_of(header, model).layout
+    """How a stream's payload is laid out, which the very weights say; of raw passes, where these are not here, their architecture."""
+    try:
+        return _model_of(header, model).layout
+    except ModelError:
+        layout = weights.architecture_of(header.model).layout
+        if isinstance(layout, RawPasses):
+            return layout
+        raise
 
 
 def _codec(model: Model) -> "Codec | LatentCodec":

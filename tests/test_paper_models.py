@@ -177,3 +177,13 @@ def test_training_configurations_make_networks_that_two_cores_can_train(config):
 
 def test_each_has_a_training_configuration():
     assert {tomllib.loads(path.read_text())["architecture"] for path in CONFIGS.glob("*.toml")} >= set(TINY)
+
+
+@pytest.mark.parametrize("model", [model.name for model in neurocodec.list_models()])
+def test_whole_streams_of_every_model_say_what_they_hold_and_can_be_cut(model):
+    """Bits of a pass are those of the weights, not of their architecture."""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    stream = neurocodec.encode(picture, model=model, fit=96)
+    said = neurocodec.info(stream)
+    assert said.bytes == len(stream) and sum(said.pass_bytes) == len(neurocodec.unpack(stream))
+    assert neurocodec.truncate(stream, bytes=len(stream) - 1) == stream[:-1]
