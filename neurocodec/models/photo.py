@@ -1,6 +1,6 @@
 """`photo`: the codec of whole pictures (`models/transform_coder.py`), 256 numbers per 16x16 pixels.
 
-Bottlenecks keep it at 17 kMAC per pixel to encode, and a slender synthesis at 15 to decode.
+Bottlenecks keep it at 17 kMAC per pixel to encode, and a slender synthesis at 16 to decode.
 """
 
 from collections.abc import Sequence
