@@ -149,7 +149,7 @@ def test_of_channels_that_do_not_lead_the_synthesis_sees_the_place_alone():
     whole = torch.nn.Conv2d(8, 6, 3, padding=1).requires_grad_(False)
     whole.weight[:, 3:] = 0
     whole.weight[:, 3:, 1, 1] = near.own.weight
-    whole.weight[:, :3], whole.bias[:] = near.weight, near.near.bias
+    whole.weight[:, :3], whole.bias[:] = near.near.weight, near.near.bias
     x = torch.randn(2, 8, 5, 7)
     torch.testing.assert_close(near(x), whole(x))
 
@@ -171,7 +171,8 @@ def test_brightness_is_told_apart_in_bfloat16(near):
     net = Photo(channels=8, widths=(8, 8, 8), blocks=(0, 0, 0), near=near).requires_grad_(False)
     for part in net.from_latent.parameters():
         part.zero_()
-    net.from_latent.weight[0, 0, 1, :2] = torch.tensor([-1.0, 1.0])
+    leading = net.from_latent.near if near else net.from_latent
+    leading.weight[0, 0, 1, :2] = torch.tensor([-1.0, 1.0])
     z = torch.zeros(1, 8, 4, 6)
     z[:, 0], z[:, 0, :, 3] = 1000, 1001
     seen = []

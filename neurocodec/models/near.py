@@ -15,11 +15,6 @@ class NearConv(nn.Module):
         self.near = Conv3x3(near, outputs)
         self.own = Pointwise(channels - near, outputs, bias=False)
 
-    @property
-    def weight(self) -> Tensor:
-        """Of the leading channels, (D, near, 3, 3)."""
-        return self.near.weight
-
     def forward(self, x: Tensor) -> Tensor:
         near, own = x.split([self.near.in_channels, self.own.in_features], 1)
         return self.near(near) + self.own(own)

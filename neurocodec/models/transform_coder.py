@@ -378,7 +378,8 @@ class TransformCoder(nn.Module):
         seen = told(z, 3).contiguous(memory_format=torch.channels_last)
         f = self.from_latent(seen)
         lost = seen[:, :1] - seen[:, :1].to(f.dtype)  # of brightness, which is larger than bfloat16 tells whole numbers apart
-        f = told(f + F.conv2d(lost, self.from_latent.weight[:, :1], padding=1), 2)
+        leading = self.from_latent.near if isinstance(self.from_latent, NearConv) else self.from_latent
+        f = told(f + F.conv2d(lost, leading.weight[:, :1], padding=1), 2)
         for level in (2, 1):
             f = told(self.up[level - 1](self.up_blocks[level](f)), level - 1)
         y = shuffled(self.to_pixels(self.to_last(self.up_blocks[0](f))), self.unshuffle)
