@@ -352,8 +352,9 @@ class TransformCoder(nn.Module):
         with torch.no_grad():
             net.analysis.weight.copy_(basis.T / cls.finest)
             net.synthesis.weight.copy_(basis * cls.finest)
-            for name, part in net.from_latent.named_parameters():
-                part.div_(deviation.max() if name.endswith("weight") else 1)
+            for part in net.from_latent.parameters():
+                if part.ndim > 1:
+                    part.div_(deviation.max())
             net.prior.scale.add_((LOGISTIC * deviation).log() / PACE)
             for part in (net.analysis.bias, net.synthesis.bias, *net.to_latent.parameters(), *net.to_pixels.parameters()):
                 part.zero_()
