@@ -110,7 +110,7 @@ def conv_residual() -> Any:
 @register(
     "conv-autoencoder",
     number=7,
-    summary="convolutional autoencoder of Toderici et al., one network per rate; raw bits, 0.5 bpp",
+    summary="convolutional autoencoder of Toderici et al., one network per rate; raw bits, 0.5 or 1 bpp",
     layout=RawPasses(bits=8, stride=4, max_passes=1, default_passes=1),
 )
 def conv_autoencoder() -> Any:
