@@ -42,14 +42,18 @@ def cut(stream: bytes) -> bytes:
 
 
 def assert_shown(model: str, size: str) -> None:
-    """To within a level; two where decoders round to bfloat16, or to float32."""
+    """To within a level; where decoders round to bfloat16, or to float32, two but for one value in ten thousand, nowhere four."""
     stream = path(model, size, ".nci").read_bytes()
     assert neurocodec.info(stream).model == model.partition(".")[0]
     for name, part in (("", stream), ("-cut", cut(stream))):
         with Image.open(path(model, size, f"{name}.png")) as golden:
             difference = np.abs(np.asarray(golden, np.int16) - np.asarray(neurocodec.decode(part), np.int16))
         assert difference.shape[1::-1] == SIZES[size]
-        assert difference.max() <= (2 if model == "photo" else 1) and difference.mean() < 0.25
+        assert difference.mean() < 0.25
+        if model == "photo":
+            assert difference.max() < 4 and (difference > 2).mean() < 1e-4
+        else:
+            assert difference.max() <= 1
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -60,12 +64,12 @@ def test_pixels(model, size):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("model", ["photo"])
-def test_pixels_of_a_processor_without_bfloat16(model, size, monkeypatch):
+def test_pixels_of_a_processor_without_bfloat16(model, size, monkeypatch, request):
     for module in (packed, precision):
         monkeypatch.setattr(module, "has_bfloat16", lambda: False)
     packed.packed.cache_clear()
+    request.addfinalizer(packed.packed.cache_clear)
     assert_shown(model, size)
-    packed.packed.cache_clear()
 
 
 @pytest.mark.parametrize("model", MODELS)
