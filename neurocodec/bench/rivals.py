@@ -207,4 +207,5 @@ LARGE: dict[str, Rival] = {  # for photos, by their files
     "jpeg2000": Rival(jpeg2000, _settings("384 256 160 96 64 40 24 16"), feature="jpg_2000"),
     "webp": Rival(webp, _settings("0 2 5 10 20 35 50 65 80 90"), feature="webp"),
     "avif": Rival(avif, _each("5 12 20 28 36 45 55 65 75 85", "4:2:0"), feature="avif"),
+    "jpeg-xl": Rival(jpeg_xl, _settings("25 18 13 10 7.5 5.5 4 3 2 1.4 1"), decode=jpeg_xl_decoded, package="imagecodecs"),
 }
