@@ -159,9 +159,9 @@ def _parts(table: np.ndarray, keys: np.ndarray) -> Iterator[tuple[int, int, np.n
 
     These are a row for each, or one for all, float64, where the keys are in order, as those of runs are.
     """
-    changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-    if _ALIKE * len(changes) < len(keys):
-        for begin, end in pairwise((0, *changes.tolist(), len(keys))):
+    changes = keys[1:] != keys[:-1]
+    if _ALIKE * np.count_nonzero(changes) < len(keys):
+        for begin, end in pairwise((0, *(np.flatnonzero(changes) + 1).tolist(), len(keys))):
             yield begin, end - begin, table[keys[begin], None]
     else:
         for begin in range(0, len(keys), _AT_ONCE):

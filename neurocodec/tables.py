@@ -5,8 +5,8 @@ element and from the magnitude that a small network of integers expects it to ha
 expected to be. Where much is expected, a digit may be told in two steps, the second in a later pass: whether it is the one that is
 set apart, and which of the other two it is if it is not; the first of these does more for its bits.
 
-All arithmetic is that of integers, exact in any order of summation: products of float32 matrices, of numbers of 8 bits, stay below
-2^24. Nothing here imports torch.
+All arithmetic is that of integers. Matrices are of numbers of 8 bits, and their products stay below 2^24, so that float32 counts them
+exactly, too, in any order of summation. Nothing here imports torch.
 """
 
 import sys
@@ -20,8 +20,9 @@ BASE, PLANES, RANKS = 3, 7, 6
 PASSES = PLANES * RANKS
 LARGEST = (BASE**PLANES - 1) // 2  # magnitude of an element
 # A magnitude of a steps is seen as the feature FEATURES[min(a, 40)], about 4 log2(1 + a).
-FEATURES = np.array([0, 4, 6, 8, 9, 10, 11, 12, 13, 13, 14, 14] + [15] * 29, np.float32)
+FEATURES = np.array([0, 4, 6, 8, 9, 10, 11, 12, 13, 13, 14, 14] + [15] * 29, np.int8)
 BRIGHTEST = 255  # of a hidden unit
+DARK = -128  # what a hidden unit of 0 is kept as, for 8 bits to hold all up to the brightest
 INDICES = 64  # of expected magnitudes
 ONE = 1 << 16  # probabilities are in units of 1 / ONE
 CLASSES = 4  # of elements, by the magnitude known, in units of the plane before: 0, 1, 2, more
@@ -36,20 +37,19 @@ RUN, BUSY = 16, 16  # elements that one symbol can tell to be unchanged, if less
 class Tables:
     """A small network, and counts for what it expects.
 
-    All float32 of whole numbers but for tops, shifts, ranks, rests, apart, trits and turns. tops: planes that are told of each channel. across:
-    (H, C), from features to hidden units; level: (PLANES, H), their biases; around: (H, 9 H + 1), from the hidden units of a 3x3
-    neighbourhood, which runs slowest, to others, with a bias; told: (C, 2 H), from both; base: (PLANES, C), biases. shifts:
-    powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
+    tops: planes that are told of each channel. across: int8 (H, C), from features to hidden units; level: int32 (PLANES, H), their
+    biases; around: int8 (H, 9 H), from the hidden units of a 3x3 neighbourhood, which runs slowest, to others; nearby: int32 (H,), their
+    biases; told: int8 (C, 2 H), from both; base: int32 (PLANES, C), biases. shifts: powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
     rests: uint8 (INDICES, CLASSES), in which pass the second step follows; None, or not after the first: all is told at once, as of
     quiet elements. apart: uint8 (INDICES, CLASSES), which digit is set apart, 0 or 2, of elements that are not negative.
     trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
     centroids: (INDICES, CLASSES, 4 or 5), where elements that are not negative are expected, from what is known of them on, after
     these digits, before any, and after HALF, in units of 2^-CENTROID_SHIFT steps; None: there.
-    phases: (H + K, n, n), of K leading channels that are told as a pyramid, added to the first and the last of the three sums at places
+    phases: int32 (H + K, n, n), of K leading channels that are told as a pyramid, added to the first and the last of the three sums at places
     whose row and column have these remainders to n.
     turns: uint8 (m, m), in which order squares of n x n elements of these channels are told, by the remainders of their row and column of
     squares to m, of elements that nothing else puts one before another; None: raster order.
-    places: (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
+    places: int32 (H + C, rows, columns), of tables for one camera, added to the first and the last of the three sums in latents of that
     size; the file keeps them as a few maps, and the shares that units and channels have in them.
     """
 
@@ -57,6 +57,7 @@ class Tables:
     across: np.ndarray
     level: np.ndarray
     around: np.ndarray
+    nearby: np.ndarray
     told: np.ndarray
     base: np.ndarray
     shifts: tuple[int, int, int]
@@ -72,20 +73,19 @@ class Tables:
     @classmethod
     def read(cls, tensors: Mapping[str, np.ndarray]) -> "Tables":
         """The tables in a weights file, which keeps them as integers under tables.NAME."""
-        whole = {name: tensors[f"tables.{name}"] for name in ("across", "level", "around", "told", "base")}
-        places = None
+        around, places = tensors["tables.around"], None
         if "tables.maps" in tensors:
             sums = np.tensordot(tensors["tables.shares"].astype(np.int64), tensors["tables.maps"].astype(np.int64), 1)
-            places = (sums >> MAP_SHIFT).astype(np.float32)
+            places = (sums >> MAP_SHIFT).astype(np.int32)
         return cls(
             tops=tuple(tensors["tables.tops"].tolist()),
             shifts=tuple(tensors["tables.shifts"].tolist()),
-            ranks=tensors["tables.ranks"],
+            around=np.ascontiguousarray(around[:, :-1], np.int8),
+            nearby=around[:, -1],
             trits=tensors["tables.trits"].astype(np.int64),
-            **{name: tensors.get(f"tables.{name}") for name in ("rests", "apart", "centroids", "turns")},
-            phases=tensors["tables.phases"].astype(np.float32) if "tables.phases" in tensors else None,
             places=places,
-            **{name: tensor.astype(np.float32) for name, tensor in whole.items()},
+            **{name: tensors[f"tables.{name}"] for name in ("across", "level", "told", "base", "ranks")},
+            **{name: tensors.get(f"tables.{name}") for name in ("rests", "apart", "centroids", "turns", "phases")},
         )
 
     @property
@@ -113,8 +113,7 @@ class Tables:
         """
         if self.turns is None:
             return np.empty(0, np.int64)
-        row, column = (np.arange(n) // self.pyramid[1] % len(self.turns) for n in shape[1:])
-        order = np.argsort(self.turns[np.ix_(row, column)], axis=None, kind="stable")
+        order = _dithered(self, *shape[1:])
         count = (self.channels(plane) < self.pyramid[0]).sum()
         return (len(order) * np.arange(count)[:, None] + order).ravel()
 
@@ -195,46 +194,58 @@ class Tables:
         value: int32 (C, rows, columns), what is known of all.
         """
         channels, height, width = value.shape
-        mine = self.channels(plane)
+        mine, units = self.channels(plane), len(self.across)
         value = _of(value.reshape(channels, -1), mine)
         begun = np.flatnonzero(value.any(1))  # of others nothing but 0 is known
         known = _of(value, begun).astype(np.intp)
         known += LARGEST
-        across, level, around, nearby, told, base = self._divided
-        of_units, of_channels = self._biases(height, width)
-        sums = _product(across[:, mine[begun]], _features(plane).take(known))
-        sums += level[plane][:, None] + of_units
-        here = _whole(sums, BRIGHTEST)
-        sums = _around(around, here.reshape(-1, height, width))
-        sums += nearby
-        sums = _product(_of(told, mine), np.concatenate([here, _whole(sums, BRIGHTEST)]))
-        sums += base[plane, mine][:, None]
-        first = mine[mine < len(of_channels)]
-        sums[: len(first)] += of_channels[first]
+        of_units, of_channels = _biases(self, height, width)
+        first, second, third = self.shifts
+        sums = _product(self.across[:, mine[begun]], _features(plane).take(known))
+        sums += of_units + self.level[plane][:, None]
+        hidden = np.empty((2 * units, height * width), np.int8)
+        hidden[:units] = _unit(sums, first)
+        sums = _around(self.around, hidden[:units].reshape(-1, height, width))
+        sums += self._lifted[0]
+        hidden[units:] = _unit(sums, second)
+        sums = _product(_of(self.told, mine), hidden)
+        sums += self._lifted[1][plane, mine][:, None]
+        leading = mine[mine < len(of_channels)]
+        sums[: len(leading)] += of_channels[leading]
+        sums >>= third
         keys = np.clip(sums, 0, INDICES - 1, out=sums).astype(np.uint16)
         keys *= CLASSES
+        if len(begun) == len(mine):
+            begun = slice(None)
         keys[begun] += _kinds(plane).take(known)
         return keys.ravel()
 
     @cached_property
-    def _divided(self) -> tuple[np.ndarray, ...]:
-        """across, level, around but for its last column, that column, told and base, divided by the powers of two, which is exact."""
-        first, second, third = (np.float32(2.0**-shift) for shift in self.shifts)
-        around = self.around * second
-        return self.across * first, self.level * first, around[:, :-1], around[:, -1:], self.told * third, self.base * third
+    def _lifted(self) -> tuple[np.ndarray, np.ndarray]:
+        """nearby, (H, 1), and base, as they are for hidden units that are kept as less than they are."""
+        around, told = (-DARK * of.sum(1, dtype=np.int32) for of in (self.around, self.told))
+        return (self.nearby + around)[:, None], self.base + told
 
-    def _biases(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """What is added to the first quotients place by place, (H, places) or (H, 1) of 0, and to those of the first channels."""
-        units, first, third = len(self.across), np.float32(2.0 ** -self.shifts[0]), np.float32(2.0 ** -self.shifts[2])
-        sums = np.zeros((units, 1), np.float32)
-        if self.phases is not None:
-            n = self.pyramid[1]
-            sums = np.tile(self.phases, (-(-height // n), -(-width // n)))[:, :height, :width].reshape(len(self.phases), -1)
-        if self.places is not None and self.places.shape[1:] == (height, width):
-            places = self.places.reshape(len(self.places), -1).copy()
-            places[: len(sums)] += sums
-            sums = places
-        return sums[:units] * first, sums[units:] * third
+
+@lru_cache(maxsize=2)
+def _biases(tables: Tables, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is added to the first sums place by place, int32 (H, places) or (H, 1) of 0, and to those of the first channels."""
+    sums = np.zeros((len(tables.across), 1), np.int32)
+    if tables.phases is not None:
+        n = tables.pyramid[1]
+        sums = np.tile(tables.phases, (-(-height // n), -(-width // n)))[:, :height, :width].reshape(len(tables.phases), -1)
+    if tables.places is not None and tables.places.shape[1:] == (height, width):
+        places = tables.places.reshape(len(tables.places), -1).copy()
+        places[: len(sums)] += sums
+        sums = places
+    return sums[: len(tables.across)], sums[len(tables.across) :]
+
+
+@lru_cache(maxsize=2)
+def _dithered(tables: Tables, height: int, width: int) -> np.ndarray:
+    """The places of a channel by turn."""
+    row, column = (np.arange(n) // tables.pyramid[1] % len(tables.turns) for n in (height, width))
+    return np.argsort(tables.turns[np.ix_(row, column)], axis=None, kind="stable")
 
 
 def _of(rows: np.ndarray, channels: np.ndarray) -> np.ndarray:
@@ -243,28 +254,36 @@ def _of(rows: np.ndarray, channels: np.ndarray) -> np.ndarray:
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of float32 matrices; by torch where it is there anyway: NumPy's library has threads of its own, which would hold up torch's."""
+    """Of int8 matrices, int32; by torch where it is there anyway: NumPy's library has threads of its own, which would hold up torch's."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cpu._is_vnni_supported():  # elsewhere its products of 8 bits are slow, or overflow on the way
+        return torch._int_mm(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    a, b = a.astype(np.float32), b.astype(np.float32)
     product = np.empty((len(a), b.shape[1]), np.float32)
-    if torch := sys.modules.get("torch"):
+    if torch:
         torch.mm(*map(torch.from_numpy, (a, b)), out=torch.from_numpy(product))  # with `out`, never in mixed precision
-        return product
-    return np.matmul(a, b, out=product)
+    else:
+        np.matmul(a, b, out=product)
+    return product.astype(np.int32)
 
 
 def _around(kernels: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """3x3 convolution, (D, places), of maps (C, rows, columns), by kernels (D, 9 C), whose neighbourhood runs slowest."""
+    """3x3 convolution, int32 (D, places), of hidden units (C, rows, columns), by kernels (D, 9 C), whose neighbourhood runs slowest."""
     channels, height, width = maps.shape
     # The left of each place, itself, the right; a row of 0 above and below.
-    beside = np.zeros((3, channels, height + 2, width), np.float32)
+    beside = np.full((3, channels, height + 2, width), DARK, np.int8)
     beside[0, :, 1:-1, 1:], beside[1, :, 1:-1], beside[2, :, 1:-1, :-1] = maps[:, :, :-1], maps, maps[:, :, 1:]
     beside = beside.reshape(3 * channels, -1)
     rows = (beside[:, i * width : (i + height) * width] for i in range(3))
     return sum(_product(kernel, row) for kernel, row in zip(np.split(kernels, 3, axis=1), rows, strict=True))
 
 
-def _whole(quotients: np.ndarray, most: int) -> np.ndarray:
-    """Quotients, which are overwritten, rounded down to whole numbers from 0 to the most, float32."""
-    return np.floor(np.clip(quotients, 0, most, out=quotients), out=quotients)
+def _unit(sums: np.ndarray, shift: int) -> np.ndarray:
+    """Hidden units of sums, which are overwritten, as they are kept."""
+    sums >>= shift
+    np.clip(sums, 0, BRIGHTEST, out=sums)
+    sums += DARK
+    return sums
 
 
 @lru_cache(maxsize=PLANES)

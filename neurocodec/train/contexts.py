@@ -27,7 +27,7 @@ from neurocodec.tables import (
 _BATCH_ELEMENTS, _RATE = 1 << 18, 2e-3
 _WEIGHT = 127
 _PRIOR_COUNT = 16.0  # digits of the logistic distribution that are added to those counted
-_FEATURES = torch.from_numpy(FEATURES)
+_FEATURES = torch.from_numpy(FEATURES).float()
 
 
 @torch.no_grad()
