@@ -193,20 +193,32 @@ def decode(
     model only when its weights did not come with the package.
     Raises StreamError for bytes that are not a valid stream, ModelError for a model that is not here.
     """
+    return decoded(data[:bytes], passes, model, size, upscale)[0]
+
+
+def decoded(
+    data: Octets,
+    passes: int | None,
+    model: str | os.PathLike | None,
+    size: tuple[int, int] | None,
+    upscale: tuple[int, int] | None,
+) -> tuple[Image.Image, Header, int]:
+    """What `decode` gives of all the data, the stream's header, and how many whole passes were decoded."""
     if passes is not None and passes < 1:
         raise NeurocodecError("passes must be at least 1")
-    header, payload = _open(data[:bytes], model, size)
+    header, payload = _open(data, model, size)
     found = _model_of(header, model)
     width, height = header.width, header.height
-    codes = found.layout.unpack(payload, width, height)
+    codes, whole = found.layout.unpack(payload, width, height), 0
     alpha = None if header.alpha is None else bitstream.unpack_alpha(header.alpha, width, height)
     for last in _codec(found).decode(islice(codes, passes), width, height):
         last.state
+        whole += found.layout.is_whole(last.codes, width, height)
     shown = images.to_image(replace(last.picture, alpha=alpha))
-    if upscale is None:
-        return shown
-    bitstream.check_size(*upscale)
-    return shown.resize(upscale, Image.Resampling.BICUBIC)
+    if upscale is not None:
+        bitstream.check_size(*upscale)
+        shown = shown.resize(upscale, Image.Resampling.BICUBIC)
+    return shown, header, whole
 
 
 def info(data: Octets, *, model: str | None = None, size: tuple[int, int] | None = None) -> Info:

@@ -138,14 +138,11 @@ def decode(inputs, output, recursive, force, as_json, model, size, passes, as_te
     def work(source: str) -> tuple[bytes, dict[str, Any]]:
         data = _stream(source, as_text)[:max_bytes]
         begin = time.perf_counter()
-        image = neurocodec.decode(data, passes=passes, model=model, size=size, upscale=upscale)
-        facts = {"seconds": round(time.perf_counter() - begin, 4)}
-        said = neurocodec.info(data, model=model, size=size)
-        facts |= _facts(said)
+        image, header, whole = _api.decoded(data, passes, model, size, upscale)
+        facts = {"seconds": round(time.perf_counter() - begin, 4), "model": weights.architecture_of(header.model).name}
+        facts |= {"width": header.width, "height": header.height, "passes": whole, "bytes": len(data)}
         if passes is not None:
-            facts["passes"] = min(said.passes, passes)
-            facts["bytes"] -= sum(said.pass_bytes[passes:])
-        del facts["bpp"]
+            facts["bytes"] -= sum(neurocodec.info(data, model=model, size=size).pass_bytes[passes:])
         return images.encode_image(image, suffix or ".png"), facts
 
     streams = (_suffix(as_text, size is not None),)

@@ -79,6 +79,10 @@ class RawPasses:
         _check(payload, least, width, height)
         return [min(size, len(payload) - start) for start in range(0, len(payload), size)], len(payload) // size
 
+    def is_whole(self, code: np.ndarray, width: int, height: int) -> bool:
+        """Whether no bit of a pass is missing."""
+        return len(code) == 8 * self.pass_bytes(width, height)
+
     def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
         """The payload's first passes."""
         return payload[: passes * self.pass_bytes(width, height)]
@@ -162,6 +166,10 @@ class CodedPasses:
     def sizes(self, payload: bytes, width: int, height: int) -> tuple[list[int], int]:
         """Bytes of each pass in a payload, by its digits' information, and how many passes are whole."""
         return entropy.sizes(payload, self._tell(width, height))
+
+    def is_whole(self, told: Told, width: int, height: int) -> bool:
+        """Whether no digit of a pass is missing."""
+        return told.whole
 
     def cut(self, payload: bytes, passes: int, width: int, height: int) -> bytes:
         """The least of the payload that holds its first passes and that is decoded."""

@@ -10,7 +10,7 @@ import pytest
 from command import PASS, SIZE, fails, usage
 
 import neurocodec
-from neurocodec import _batch, bitstream, weights
+from neurocodec import _api, _batch, bitstream, weights
 
 pytestmark = pytest.mark.usefixtures("raw_passes")
 
@@ -186,7 +186,7 @@ def test_exhaustion_and_interruption(here, monkeypatch, error):
     def work(*_, **__):
         raise error
 
-    monkeypatch.setattr(neurocodec, "decode", work)
+    monkeypatch.setattr(_api, "decoded", work)
     code = 130 if isinstance(error, KeyboardInterrupt) else 1
     fails(code, "interrupted" if code == 130 else "not enough memory", "decode", "s.nci")
 
@@ -195,6 +195,6 @@ def test_interruption_ends_the_batch(here, monkeypatch):
     def work(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(neurocodec, "decode", work)
+    monkeypatch.setattr(_api, "decoded", work)
     Path("t.nci").write_bytes(Path("s.nci").read_bytes())
     fails(130, "interrupted", "decode", "s.nci", "t.nci")
