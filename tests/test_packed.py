@@ -33,7 +33,11 @@ def no_gradients():
 
 @pytest.mark.parametrize(
     "options",
-    [*({"block": block} for block in BLOCKS), *({"up": up} for up in UPSAMPLERS), {"near": 4, "inner": (8, 4, 8), "last": 8}],
+    [
+        *({"block": block} for block in BLOCKS),
+        *({"up": up} for up in UPSAMPLERS),
+        {"near": 4, "inner": (8, 4, 8), "analysis_inner": (4, 8, 4), "last": 8},
+    ],
     ids=str,
 )
 def test_it_does_the_same_in_float32(monkeypatch, options):

@@ -154,7 +154,11 @@ def test_of_channels_that_do_not_lead_the_synthesis_sees_the_place_alone():
     torch.testing.assert_close(near(x), whole(x))
 
 
-@pytest.mark.parametrize("options", [{"near": 8}, {"near": -1}, {"inner": (4, 4, 4), "block": "plain"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"near": 8}, {"near": -1}, {"inner": (4, 4, 4), "block": "plain"}, {"analysis_inner": (4, 4, 4), "block": "plain"}],
+    ids=str,
+)
 def test_a_synthesis_cannot_be_made_slender_where_there_is_nothing_to_leave_out(options):
     with pytest.raises(neurocodec.NeurocodecError, match="near|inner"):
         Photo(channels=8, widths=(8, 8, 8), blocks=(1, 1, 1), **options)

@@ -169,7 +169,9 @@ def test_muon_steps_by_a_nearly_orthogonal_matrix():
 
 
 @pytest.mark.parametrize(
-    "change", [{"channels": 12}, {"contexts": 32}, {"near": 4}, {"inner": (4, 4, 2)}, {"last": 4}], ids=str
+    "change",
+    [{"channels": 12}, {"contexts": 32}, {"near": 4}, {"inner": (4, 4, 2)}, {"analysis_inner": (4, 4, 2)}, {"last": 4}],
+    ids=str,
 )
 def test_a_network_that_grows_keeps_what_cannot_be_added_to(change):
     with pytest.raises(NeurocodecError, match="larger keeps"):

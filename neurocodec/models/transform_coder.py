@@ -262,13 +262,15 @@ class TransformCoder(nn.Module):
         contexts: int = 48,
         near: int = 0,
         inner: Sequence[int] | None = None,
+        analysis_inner: Sequence[int] | None = None,
         last: int = 0,
     ):
         """channels: of the latent; widths: of the maps at 1/u, 1/2u and 1/4u; blocks: how many there, each way.
 
         analysis_blocks: how many in the analysis transform, if others; contexts: hidden units of the prior. Of the synthesis,
         near: leading channels of which its first convolution sees the places around, if not all; inner: channels within its bottlenecks,
-        of each of the maps, if not half; last: channels that its last 3x3 convolution sees, if fewer than the map's.
+        of each of the maps, if not half; last: channels that its last 3x3 convolution sees, if fewer than the map's. analysis_inner:
+        channels within the analysis transform's bottlenecks.
         block: their name in `BLOCKS`, or one for each of the maps; up: the name of an upsampler; film: whether the synthesis is
         told how many planes are known; centred: whether it is shown elements where they are expected, or in the middle of what is
         known of them; pyramid: how many leading channels are told as a pyramid; halves: whether digits that do much are told in two
@@ -280,20 +282,20 @@ class TransformCoder(nn.Module):
             raise NeurocodecError("halves = true takes centred = true")
         if not 0 <= near < channels:
             raise NeurocodecError("near is a number of channels of the latent, fewer than all")
-        if inner is not None and set(names) != {"bottleneck"}:
+        if (inner or analysis_inner) and set(names) != {"bottleneck"}:
             raise NeurocodecError("inner takes bottlenecks")
         self.config: dict[str, Any] = {
             "channels": channels, "widths": tuple(widths), "blocks": tuple(blocks), "block": names, "up": up, "film": film,
             "centred": centred, "pyramid": pyramid, "halves": halves,
             "analysis_blocks": tuple(blocks if analysis_blocks is None else analysis_blocks), "contexts": contexts,
-            "near": near, "inner": None if inner is None else tuple(inner), "last": last,
+            "near": near, "inner": inner and tuple(inner), "analysis_inner": analysis_inner and tuple(analysis_inner), "last": last,
         }  # fmt: skip
         kinds, larger = [block_named(name) for name in names], upsampler(up)
         samples, patch = 3 * self.unshuffle**2, 3 * self.stride**2
         self.prior = Prior(torch.ones(channels), centred, pyramid, halves, contexts)
 
-        def residual(counts: Sequence[int], *inner: Sequence[int]) -> nn.ModuleList:
-            made = zip(counts, kinds, widths, *inner, strict=True)
+        def residual(counts: Sequence[int], inner: Sequence[int] | None) -> nn.ModuleList:
+            made = zip(counts, kinds, widths, *([inner] if inner else []), strict=True)
             return nn.ModuleList(nn.Sequential(*(kind(*sizes) for _ in range(count))) for count, kind, *sizes in made)
 
         self.analysis = Pointwise(patch, channels)
@@ -305,10 +307,10 @@ class TransformCoder(nn.Module):
                 nn.Conv2d(widths[1], widths[2], 3, stride=2, padding=1),
             )
         )
-        self.down_blocks = residual(self.config["analysis_blocks"])
+        self.down_blocks = residual(self.config["analysis_blocks"], analysis_inner)
         self.to_latent = Pointwise(widths[2], channels)
         self.from_latent = NearConv(channels, widths[2], near) if near else Conv3x3(channels, widths[2])
-        self.up_blocks = residual(blocks, *([] if inner is None else [inner]))
+        self.up_blocks = residual(blocks, inner)
         self.up = nn.ModuleList((larger(widths[1], widths[0]), larger(widths[2], widths[1])))
         self.to_pixels = nn.Conv2d(last or widths[0], samples, 3, padding=1)
         self.to_last = Pointwise(widths[0], last) if last else nn.Identity()

@@ -18,14 +18,14 @@ def grow(net: nn.Module, config: dict[str, Any], pictures: list[Tensor]) -> nn.M
     What is new in convolutions sees everything and, until it is trained, nothing that was there sees it; blocks must start as
     identities. New channels add what of `pictures`, float32 (N, 3, H, W) in [0, 1], the rest leaves out even when its latent is
     not quantized. Raises NeurocodecError for a recurrent network, whose gates share a layer, for fewer channels, for other
-    contexts and for a synthesis that is slender in another way.
+    contexts and for transforms that are slender in another way.
     """
     if not isinstance(net, TransformCoder):
         raise NeurocodecError("a recurrent network cannot be made larger")
     larger, channels = type(net)(**config), net.config["channels"]
     if larger.config["channels"] < channels:
         raise NeurocodecError("the latent of a network that is made larger keeps its channels")
-    for name in ("contexts", "near", "inner", "last"):
+    for name in ("contexts", "near", "inner", "analysis_inner", "last"):
         if larger.config[name] != net.config[name]:
             raise NeurocodecError(f"a network that is made larger keeps its {name}")
     known = net.state_dict()
