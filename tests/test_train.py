@@ -23,6 +23,7 @@ from neurocodec.train import data, losses
 from neurocodec.train.grow import grow
 from neurocodec.train.muon import orthogonal
 from neurocodec.train.rate_distortion import RateDistortion
+from neurocodec.train.shrink import shrink
 from neurocodec.train.unroll import Unroll
 
 CONFIG = """
@@ -217,6 +218,35 @@ def test_new_channels_tell_what_the_others_leave_out(photos):
         torch.testing.assert_close(larger.prior._rate(more, steps)[:, :12], net.prior._rate(z, steps))
         before, after = (((n.synthesis_transform(latent) - x) ** 2).mean() for n, latent in ((net, z), (larger, more)))
     assert after < 0.8 * before
+
+
+def test_a_network_that_shrinks_does_what_the_channels_that_matter_did():
+    """Of each bottleneck half of the channels, of the last convolution's eight, and of the blocks behind others one that does nothing."""
+    torch.manual_seed(0)
+    pictures = torch.rand(24, 3, 64, 64)
+    options = {"inner": (4, 4, 4), "analysis_inner": (4, 4, 4), "last": 4, "blocks": (1, 1, 1), "analysis_blocks": (1, 1, 1)}
+    with torch.no_grad():
+        net = Photo.start([pictures], channels=12, widths=(8, 12, 16), blocks=(1, 1, 2), analysis_blocks=(1, 1, 1), last=8)
+        for p in net.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+        for blocks in (*net.down_blocks, *net.up_blocks):
+            for block in blocks:
+                block.wide.weight[:, torch.randperm(block.wide.in_features)[4:]] = 0
+                block.conv.weight[:, torch.randperm(block.conv.in_channels)[4:]] = 0
+        net.up_blocks[2][1].wide.weight.zero_()
+        net.to_pixels.weight[:, torch.randperm(8)[4:]] = 0
+        narrower = shrink(net, net.config | options, [pictures])
+        assert narrower.config == Photo(**net.config | options).config
+        z = net.analysis_transform(pictures)
+        torch.testing.assert_close(narrower.analysis_transform(pictures), z, rtol=0, atol=1e-3 * z.std().item())
+        shown = net.synthesis_transform(z)
+        torch.testing.assert_close(narrower.synthesis_transform(z), shown, rtol=0, atol=1e-3 * shown.std().item())
+
+
+@pytest.mark.parametrize("change", [{"channels": 10}, {"inner": (16, 4, 4)}, {"blocks": (2, 1, 1)}, {"film": True}], ids=str)
+def test_a_network_that_shrinks_keeps_all_else(change):
+    with pytest.raises(NeurocodecError, match="made fewer"):
+        shrink(net := Photo(16, (8, 8, 8), (1, 1, 1)), net.config | change, [])
 
 
 PARALLEL = """

@@ -21,6 +21,7 @@ from neurocodec.train import contexts, parallel, task_network
 from neurocodec.train.grow import grow
 from neurocodec.train.loop import CHECKPOINT, Objective, Pictures, Schedule, to_unit, train
 from neurocodec.train.rate_distortion import RateDistortion
+from neurocodec.train.shrink import NARROWS, shrink
 from neurocodec.train.task_loss import LabelledPictures, TaskLoss
 from neurocodec.train.unroll import Unroll
 
@@ -35,8 +36,8 @@ def run(
     [objective]).
 
     terms: under which the data may be used, for the model card. int8: whether large weights are written in 8 bits.
-    weights: a model to start from, by its name or a file beside the configuration, grown to the [network] settings where they
-    ask for more, instead of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]:
+    weights: a model to start from, by its name or a file beside the configuration, made larger or narrower as the [network]
+    settings ask, instead of the architecture's own start with those settings. [schedule]: settings of `Schedule`. [objective]:
     settings of `Unroll` for networks of raw passes, of `RateDistortion` for those of coded ones.
     task: for a variant of the model in `weights` that is trained for a task (`TaskLoss`); then data is that of the task, a folder,
     unless the objective has no share of the task's own loss. A network of the task's that learns, too, is written to
@@ -76,8 +77,10 @@ def run(
         net = network(**state["config"])
     elif "weights" in settings:
         net = deepcopy(weights.network(_start(config, settings).path)).requires_grad_(True)
-        if (larger := net.config | settings.get("network", {})) != net.config:
-            net = grow(net, larger, pictures.samples())
+        wanted = network(**net.config | settings.get("network", {})).config
+        if wanted != net.config:
+            narrower = any(wanted.get(name) != net.config.get(name) for name in NARROWS)
+            net = (shrink if narrower else grow)(net, wanted, pictures.samples())
     else:
         net = network.start(pictures.samples(), **settings.get("network", {}))
     if encoder_only:
