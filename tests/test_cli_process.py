@@ -11,7 +11,7 @@ import pytest
 from command import PASS, snapshot
 from PIL import Image
 
-PROGRAM = [sys.executable, "-c", "import sys; from neurocodec.cli import main; sys.argv[0] = 'neurocodec'; main()"]
+PROGRAM = [sys.executable, "-m", "neurocodec"]
 
 
 def process(*arguments: object, **options) -> subprocess.CompletedProcess:
