@@ -219,36 +219,39 @@ class _Line:
             coded.append(Symbols(table, keys[: len(found)], found))
             return found
 
-        def told(here: np.ndarray | None = None) -> Told:
-            """The pass, if of the elements whose turn it is these are told, or all."""
-            share, at, later = 1.0, slice(begin, end), slice(end, None)
-            if here is not None:
-                share = (len(seconds) + len(here)) / (len(due) + end - begin)
-                waiting = np.ones(len(self._keys) - begin, bool)
-                waiting[here] = False
-                at, later = begin + here, begin + np.flatnonzero(waiting)
-            late = due[: len(seconds)]
+        def told(here: slice | np.ndarray, left: slice | np.ndarray) -> Told:
+            """The pass, if of the elements whose turn it is or comes later these are told, and these are not."""
+            late, at, later = due[: len(seconds)], self._elements[begin:][here], self._elements[begin:][left]
+            keys, count = self._keys[begin:], len(due) + end - begin
             return Told(
                 self._known,
                 self._plane,
-                Digits(self._elements[late], self._keys[late], seconds),
-                Digits(self._elements[at], self._keys[at], digits if here is None else digits[here]),
+                Digits(self._elements.take(late), self._keys.take(late), seconds),
+                Digits(at, keys[here], digits[here]),
                 tuple(coded),
-                share,
-                waiting=(self._elements[later], self._keys[later]),
+                (len(late) + len(at)) / count if count else 1.0,
+                waiting=(later, keys[left]),
                 tables=self._tables,
             )
 
+        def first(count: int) -> tuple[slice, slice]:
+            """So many of these elements, and those after them."""
+            return slice(count), slice(count, None)
+
         seconds = self._seconds(code, due)
         if len(seconds) < len(due):
-            return told(np.empty(0, np.int64))
-        for step, first, last in ((self._wholes, begin, parted), (self._firsts, parted, quiet)):
-            found = step(code, slice(first, last))
-            digits[first - begin : first - begin + len(found)] = found
-            if len(found) < last - first:
-                return told(np.arange(first - begin + len(found)))
+            return told(*first(0))
+        for step, start, stop in ((self._wholes, begin, parted), (self._firsts, parted, quiet)):
+            found = step(code, slice(start, stop))
+            digits[start - begin : start - begin + len(found)] = found
+            if len(found) < stop - start:
+                return told(*first(start - begin + len(found)))
         here = self._runs(code, quiet, end, digits[quiet - begin :])
-        return told(None if here is None else np.append(np.arange(quiet - begin), quiet - begin + here))
+        if here is None:
+            return told(*first(end - begin))
+        waiting = np.ones(len(self._keys) - begin, bool)
+        waiting[: quiet - begin], waiting[quiet - begin + here] = False, False
+        return told(np.append(np.arange(quiet - begin), quiet - begin + here), np.flatnonzero(waiting))
 
     def _truth(self, at: np.ndarray | slice) -> np.ndarray | None:
         return None if self._true is None else self._true[at]
@@ -265,8 +268,8 @@ class _Line:
         keys, true = self._keys[at], self._truth(at)
         apart = self._tables.first.take(keys)
         found = code(self._tables.halves, keys, None if true is None else (true != apart).astype(np.uint8))
-        others = np.flatnonzero(found)
-        second = self._tables.second.take(keys[others])
+        others = np.flatnonzero(found.view(bool))
+        second = self._tables.second.take(keys.take(others))
         for number in np.flatnonzero(np.bincount(second)):
             self._due[number].append(at.start + others[second == number])
         return np.where(found, np.uint8(HALF), apart[: len(found)])
