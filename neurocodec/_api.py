@@ -208,12 +208,12 @@ def decoded(
         raise NeurocodecError("passes must be at least 1")
     header, payload = _open(data, model, size)
     found = _model_of(header, model)
-    width, height = header.width, header.height
-    codes, whole = found.layout.unpack(payload, width, height), 0
+    layout, width, height = found.layout, header.width, header.height
+    codes, whole = layout.unpack(payload, width, height), 0
     alpha = None if header.alpha is None else bitstream.unpack_alpha(header.alpha, width, height)
     for last in _codec(found).decode(islice(codes, passes), width, height):
         last.state
-        whole += found.layout.is_whole(last.codes, width, height)
+        whole += layout.is_whole(last.codes, width, height)
     shown = images.to_image(replace(last.picture, alpha=alpha))
     if upscale is not None:
         bitstream.check_size(*upscale)

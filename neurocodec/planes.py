@@ -119,9 +119,10 @@ class Known:
             channels, grid = told.tables.pyramid if told.tables else (0, 1)
             self._passes, self._means = [], self.value.reshape(self.shape)[:channels, ::grid, ::grid].copy()
         for elements, _, digits in (told.late, told.here):
-            changed = np.flatnonzero((digits == 0) | (digits == 2))
-            at = elements.take(changed).astype(np.intp)
-            self.value[at] += (digits.take(changed).astype(np.int32) - 1) * BASE**told.plane
+            changed = ((digits == 0) | (digits == 2)).nonzero()[0]
+            if len(changed):
+                at = elements.take(changed).astype(np.intp)
+                self.value[at] += (digits.take(changed).astype(np.int32) - 1) * BASE**told.plane
         self.depth -= told.share / RANKS
         self._passes.append(told)
 
@@ -213,7 +214,7 @@ class _Line:
 
         def code(table: np.ndarray, keys: np.ndarray, true: np.ndarray | None) -> np.ndarray:
             """Symbols with these keys."""
-            if not len(keys):
+            if not len(keys):  # of runs, where elements are fewer, or of what they leave
                 return np.empty(0, np.uint8)
             found = self._code(table, keys, true)
             coded.append(Symbols(table, keys[: len(found)], found))
@@ -238,15 +239,17 @@ class _Line:
             """So many of these elements, and those after them."""
             return slice(count), slice(count, None)
 
-        seconds = self._seconds(code, due)
+        seconds = self._seconds(code, due) if len(due) else digits[:0]
         if len(seconds) < len(due):
             return told(*first(0))
         for step, start, stop in ((self._wholes, begin, parted), (self._firsts, parted, quiet)):
+            if start == stop:
+                continue
             found = step(code, slice(start, stop))
             digits[start - begin : start - begin + len(found)] = found
             if len(found) < stop - start:
                 return told(*first(start - begin + len(found)))
-        here = self._runs(code, quiet, end, digits[quiet - begin :])
+        here = self._runs(code, quiet, end, digits[quiet - begin :]) if quiet < end else None
         if here is None:
             return told(*first(end - begin))
         waiting = np.ones(len(self._keys) - begin, bool)
