@@ -201,7 +201,9 @@ class Tables:
         known += LARGEST
         of_units, of_channels = _biases(self, height, width)
         first, second, third = self.shifts
+        kinds = _kinds(plane).take(known)
         sums = _product(self.across[:, mine[begun]], _features(plane).take(known))
+        del known  # eight bytes an element
         sums += of_units + self.level[plane][:, None]
         hidden = np.empty((2 * units, height * width), np.int8)
         hidden[:units] = _unit(sums, first)
@@ -217,7 +219,7 @@ class Tables:
         keys *= CLASSES
         if len(begun) == len(mine):
             begun = slice(None)
-        keys[begun] += _kinds(plane).take(known)
+        keys[begun] += kinds
         return keys.ravel()
 
     @cached_property
