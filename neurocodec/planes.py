@@ -119,7 +119,7 @@ class Known:
             channels, grid = told.tables.pyramid if told.tables else (0, 1)
             self._passes, self._means = [], self.value.reshape(self.shape)[:channels, ::grid, ::grid].copy()
         for elements, _, digits in (told.late, told.here):
-            changed = ((digits == 0) | (digits == 2)).nonzero()[0]
+            changed = np.flatnonzero((digits == 0) | (digits == 2))
             if len(changed):
                 at = elements.take(changed).astype(np.intp)
                 self.value[at] += (digits.take(changed).astype(np.int32) - 1) * BASE**told.plane

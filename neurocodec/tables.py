@@ -39,7 +39,8 @@ class Tables:
 
     tops: planes that are told of each channel. across: int8 (H, C), from features to hidden units; level: int32 (PLANES, H), their
     biases; around: int8 (H, 9 H), from the hidden units of a 3x3 neighbourhood, which runs slowest, to others; nearby: int32 (H,), their
-    biases; told: int8 (C, 2 H), from both; base: int32 (PLANES, C), biases. shifts: powers of two by which the three sums are divided. ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
+    biases; told: int8 (C, 2 H), from both; base: int32 (PLANES, C), biases. shifts: powers of two by which the three sums are divided.
+    ranks: uint8 (INDICES, CLASSES), in which pass of a plane a digit is told.
     rests: uint8 (INDICES, CLASSES), in which pass the second step follows; None, or not after the first: all is told at once, as of
     quiet elements. apart: uint8 (INDICES, CLASSES), which digit is set apart, 0 or 2, of elements that are not negative.
     trits: int64 (INDICES, CLASSES, 3), of digits towards -, 0 and + for elements that are not negative, in units of 1 / ONE.
